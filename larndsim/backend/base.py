@@ -1,0 +1,74 @@
+"""What a backend does at the door of the pipeline."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import eagerpy as ep
+import numpy as np
+
+from .tree import map_leaves
+
+
+class Backend(ABC):
+    """A framework on one device in one precision."""
+
+    name: str
+
+    def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
+        self.device = device
+        self.dtype = dtype
+
+    @abstractmethod
+    def asarray(self, value: Any) -> Any:
+        """A native array on this device: integers stay integers, real numbers take the backend's dtype."""
+
+    @abstractmethod
+    def numpy(self, value: Any) -> np.ndarray:
+        """A native array as a NumPy array, without its gradient."""
+
+    def scalar(self, value: Any) -> Any:
+        """A number as the compiled functions take it: of the backend's dtype, its gradient kept."""
+        return self.asarray(value)
+
+    def is_concrete(self, value: Any) -> bool:
+        """Whether the value is known now, rather than a stand-in of a transformation."""
+        return True
+
+    def within(self, value: Any, low: Any, high: Any) -> Any:
+        """The value, which may be unknown now, or NaN where it turns out to lie outside low..high."""
+        tensor = ep.astensor(self.asarray(value))
+        zero = ep.zeros_like(tensor)
+        return (tensor + ep.where((tensor < low).logical_or(tensor > high), zero + np.nan, zero)).raw
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of native trees from one of EagerPy trees, compiled where the framework can."""
+
+        def unwrapped(*trees: Any) -> Any:
+            return unwrap(function(*map_leaves(ep.astensor, trees)))
+
+        return unwrapped
+
+    def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
+        """Value and gradient of a scalar function of named values."""
+        raise NotImplementedError(f"{self.name} has no derivatives")
+
+    def jacobian(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
+        """Value and derivatives, in forward mode, of a function of named scalars with any tree as value."""
+        raise NotImplementedError(f"{self.name} has no derivatives")
+
+    def synchronize(self) -> None:  # noqa: B027
+        """Wait until the device has done all its work; nothing to wait for, unless a framework says so."""
+
+    def _dtype_of(self, array: np.ndarray) -> Any:
+        """NumPy dtype that an array takes on this backend."""
+        if array.dtype.kind == "f":
+            return np.dtype(self.dtype)
+        return np.dtype(bool) if array.dtype.kind == "b" else np.dtype("int32" if array.itemsize <= 4 else "int64")
+
+
+def unwrap(tree: Any) -> Any:
+    """EagerPy tree -> native tree."""
+    return map_leaves(lambda leaf: leaf.raw if isinstance(leaf, ep.Tensor) else leaf, tree)

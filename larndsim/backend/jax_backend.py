@@ -1,0 +1,73 @@
+"""JAX, on the CPU or on CUDA, compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..errors import ArgumentError
+from .base import Backend
+
+
+class JAXBackend(Backend):
+    """JAX; everything that is compiled here can be differentiated, mapped and compiled again."""
+
+    name = "jax"
+
+    def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
+        super().__init__(device, dtype)
+        self._device = _device(device)
+        if dtype == "float64":
+            jax.config.update("jax_enable_x64", True)  # global: JAX has no other switch that reaches traced code
+
+    def asarray(self, value: Any) -> Any:
+        if isinstance(value, jax.Array):
+            return value.astype(self.dtype) if jax.numpy.issubdtype(value.dtype, jax.numpy.floating) else value
+        array = np.asarray(value)
+        return jax.device_put(np.asarray(array, dtype=self._dtype_of(array)), self._device)
+
+    def scalar(self, value: Any) -> Any:
+        if isinstance(value, jax.Array):
+            return self.asarray(value)
+        return np.asarray(value, dtype=self.dtype)  # the compiled function moves it to the device by itself
+
+    def numpy(self, value: Any) -> np.ndarray:
+        return np.asarray(value)
+
+    def is_concrete(self, value: Any) -> bool:
+        return not isinstance(value, jax.core.Tracer)
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.jit(super().compile(function))
+
+    def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
+        return jax.value_and_grad(function)({name: self.asarray(value) for name, value in values.items()})
+
+    def jacobian(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
+        primals = {name: self.asarray(value) for name, value in values.items()}
+        zeros = {name: jax.numpy.zeros_like(value) for name, value in primals.items()}
+        value, push = jax.linearize(function, primals)
+        return value, {name: push({**zeros, name: jax.numpy.ones_like(primals[name])}) for name in primals}
+
+    def synchronize(self) -> None:
+        jax.effects_barrier()
+
+
+def _device(name: str) -> Any:
+    """The device of that name, refused where it is not there."""
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (index or "0").isdigit():
+        raise ArgumentError("device", "be cpu, cuda or cuda:N", f"it is {name!r}")
+    try:
+        return jax.devices(kind)[int(index or 0)]
+    except (RuntimeError, IndexError) as error:
+        remedy = "Use device='cpu', or install jax with CUDA."
+        raise ArgumentError("device", "be there", f"jax finds no {name!r}", remedy) from error
+
+
+def widest_dtype() -> str:
+    """float64 where it is enabled."""
+    return "float64" if jax.config.read("jax_enable_x64") else "float32"

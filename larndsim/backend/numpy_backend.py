@@ -1,0 +1,28 @@
+"""NumPy: the values alone, without derivatives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError
+from .base import Backend
+
+
+class NumPyBackend(Backend):
+    """NumPy on the CPU."""
+
+    name = "numpy"
+
+    def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
+        if device != "cpu":
+            raise ArgumentError("device", "be cpu with the numpy backend", f"it is {device!r}")
+        super().__init__(device, dtype)
+
+    def asarray(self, value: Any) -> np.ndarray:
+        array = np.asarray(value)
+        return np.asarray(array, dtype=self._dtype_of(array))
+
+    def numpy(self, value: Any) -> np.ndarray:
+        return np.asarray(value)

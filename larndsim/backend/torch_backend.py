@@ -1,0 +1,77 @@
+"""PyTorch, on the CPU or on CUDA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd import forward_ad
+
+from ..errors import ArgumentError
+from .base import Backend
+from .tree import leaves, with_leaves
+
+
+class TorchBackend(Backend):
+    """PyTorch; gradients by its autograd, also through `torch.func`."""
+
+    name = "torch"
+
+    def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
+        super().__init__(device, dtype)
+        self._device = _device(device)
+        self._dtype = getattr(torch, dtype)
+
+    def asarray(self, value: Any) -> torch.Tensor:
+        if isinstance(value, torch.Tensor):
+            return value.to(self._device, self._dtype if value.dtype.is_floating_point else value.dtype)
+        array = np.asarray(value)
+        return torch.as_tensor(np.asarray(array, dtype=self._dtype_of(array)), device=self._device)
+
+    def numpy(self, value: Any) -> np.ndarray:
+        return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+
+    def is_concrete(self, value: Any) -> bool:
+        return not (isinstance(value, torch.Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(value))
+
+    def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
+        inputs = {name: self.asarray(value).detach().clone().requires_grad_(True) for name, value in values.items()}
+        value = function(inputs)
+        gradients = torch.autograd.grad(value, list(inputs.values()), allow_unused=True, materialize_grads=True)
+        return value.detach(), dict(zip(inputs, gradients, strict=True))
+
+    def jacobian(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
+        primals = {name: self.asarray(value).detach() for name, value in values.items()}
+        columns, value = {}, None
+        for name in primals:
+            with forward_ad.dual_level():
+                dual = forward_ad.make_dual(primals[name], torch.ones_like(primals[name]))
+                out = function({**primals, name: dual})
+                pairs = [forward_ad.unpack_dual(leaf) for leaf in leaves(out)]
+            columns[name] = with_leaves(out, [torch.zeros_like(p) if t is None else t for p, t in pairs])
+            value = with_leaves(out, [p.detach() for p, _ in pairs])
+        return value, columns
+
+    def synchronize(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+
+def _device(name: str) -> torch.device:
+    """The device of that name, refused where it is not there."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ArgumentError("device", "be cpu, cuda or cuda:N", f"it is {name!r}") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ArgumentError("device", "be there", f"torch finds no {name!r}", "Use device='cpu', or install CUDA.")
+    if device.type not in ("cpu", "cuda"):
+        raise ArgumentError("device", "be cpu, cuda or cuda:N", f"it is {name!r}")
+    return device
+
+
+def widest_dtype() -> str:
+    """Always at hand."""
+    return "float64"

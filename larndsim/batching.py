@@ -1,0 +1,66 @@
+"""Segments and their plan -> a batch: arrays of fixed shape, relative to nearby origins, on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .backend import Backend, map_leaves
+from .data.batch import Batch, Deposits, Frame, Pixels, SizeClass
+from .data.segments import Segments
+from .detector.geometry import Geometry, plane_of
+from .pixelization import Plan, Ranges, frames, local_lines, plan, reference_times
+from .response import TICK
+from .size_classes import FINE_LADDER, fill, on_ladder, sort_into_classes, window_length
+
+
+def make_batch(
+    segments: Segments, geometry: Geometry, ranges: Ranges, respond: Callable[..., Any], backend: Backend
+) -> Batch:
+    """Plan the segments for all parameters within `ranges` and sort their pixels into size classes.
+
+    `respond(pitch, resolution)` gives the folded response, on the device.
+    """
+    s = segments
+    middles = ((s.x_start + s.x_end) / 2, (s.y_start + s.y_end) / 2, (s.z_start + s.z_end) / 2)
+    plane = plane_of(geometry, *middles)
+    frame = frames(segments, geometry, plane)
+    planned = plan(segments, geometry, frame, plane, ranges)
+    entries = sort_into_classes(planned, geometry.pitch[planned.plane], ranges)
+    length = window_length(planned)
+    classes = [fill(planned, shape, members, length) for shape, members in entries]
+    return Batch(
+        deposits=map_leaves(backend.asarray, _padded(_deposits(segments, geometry, frame, plane))),
+        frame=map_leaves(backend.asarray, _padded(frame)),
+        classes=tuple(map_leaves(backend.asarray, size) for size in classes),
+        responses=tuple(respond(shape.pitch, shape.resolution) for shape, _ in entries),
+        pixels=tuple(_pixels(planned, members, size) for (_, members), size in zip(entries, classes, strict=True)),
+        limits=np.zeros((0, 2)),
+    )
+
+
+def _deposits(segments: Segments, geometry: Geometry, frame: Frame, plane: np.ndarray) -> Deposits:
+    """The differentiable part of the segments, in their frames."""
+    line = local_lines(segments, geometry, frame, plane)
+    end = line.moved(line.dx, line.dy, line.dz)
+    t = segments.t - reference_times(segments)
+    return Deposits(line.x, line.y, line.z, end.x, end.y, end.z, segments.dE, segments.dEdx, t)
+
+
+def _pixels(planned: Plan, members: np.ndarray, size: SizeClass) -> Pixels:
+    """Who the pixels of a class are, and when (us) their windows start."""
+    start = TICK * (planned.reference[members] + size.first_tick[: len(members)])
+    return Pixels(planned.event[members], planned.plane[members], planned.ix[members], planned.iy[members], start)
+
+
+def _padded(columns: Any) -> Any:
+    """Columns with zeros at the end, where no node belongs to, up to a length that batches share."""
+    count = int(on_ladder(np.array([len(columns[0])]), FINE_LADDER)[0])
+
+    def pad(column: np.ndarray) -> np.ndarray:
+        column = column.astype(np.int32) if column.dtype.kind == "i" else column
+        return np.concatenate([column, np.zeros(count - len(column), dtype=column.dtype)])
+
+    return map_leaves(pad, columns)

@@ -1,0 +1,165 @@
+"""Stage 4, plan + drifted points -> the charge that each pixel has seen at each tick.
+
+All in EagerPy, for one size class at a time; nothing loops over segments, pixels or ticks. With n for a node's index,
+(i, j) for the points of a pixel's face, c for the channels of the response and m for bins of arrival time:
+
+    share[n, c]  = charge[n] * sum over i, j of G(x_i) G(y_j) mixing[i, j, c]     G: the transverse Gaussian
+    seen[c, m]   = sum over n of share[n, c] * g[n, m]                            g: the Gaussian of arrival times
+    waveform     = seen * kernel                                                  a matrix product per block of bins
+
+The response's kernel already holds part of the spread in time, so that g and the kernel are both smooth on their bins.
+"""
+
+from __future__ import annotations
+
+from math import pi
+from typing import Any, NamedTuple
+
+import eagerpy as ep
+
+from .backend.operations import batched_matmul, constant, floor, matmul, take, take_along, to_integer, to_real
+from .clipping import Line, clip
+from .data.batch import Deposits, Frame, SizeClass
+from .detector.parameters import Parameters
+from .drifting import drift, velocity
+from .pixelization import TAILS
+from .quenching import quench
+from .response import BEFORE, BLOCK, SPAN, TICK, Response
+
+ROWS = SPAN // BLOCK  # blocks of ticks on which one block of arrivals is seen
+
+
+class Cloud(NamedTuple):
+    """The charge of each node when it reaches the plane. Axes: (pixel, node)."""
+
+    charge: Any  # electrons
+    x: Any  # cm from the pixel's centre
+    y: Any
+    sigma_T: Any  # cm
+    arrival: Any  # us from the event's reference time
+    variance_t: Any  # us2, of what the kernel does not hold
+
+
+class Signal(NamedTuple):
+    """Cumulative charge on each pixel's own moving window. Axes: (pixel,), (pixel, tick)."""
+
+    start: Any  # first tick, from the event's reference time
+    charge: Any  # electrons
+
+
+def pixel_signals(
+    size: SizeClass, response: Response, deposits: Deposits, frame: Frame, parameters: Parameters,
+    model: str, linked: bool,
+) -> Signal:  # fmt: skip
+    """The cumulative charge of all pixels of a size class."""
+    cloud = arriving_clouds(size, response, deposits, frame, parameters, model, linked)
+    start, density = arrival_density(cloud, size, response)
+    # divided by its sum, the density loses no charge however coarse the bins are
+    share = channel_shares(cloud, response) / density.sum(axis=-1, keepdims=True)
+    bins = response.bins.shape[0]
+    pixels, channels, blocks = share.shape[0], share.shape[2], size.blocks.shape[0]
+    seen = batched_matmul(share.transpose((0, 2, 1)), density)
+    seen = seen.reshape((pixels, channels, blocks, bins)).transpose((0, 2, 1, 3))
+    shown = matmul(seen.reshape((pixels * blocks, channels * bins)), response.kernel)
+    return Signal(start - BEFORE, overlapped(shown.reshape((pixels, blocks, ROWS, BLOCK)), size.blocks))
+
+
+def arriving_clouds(
+    size: SizeClass, response: Response, deposits: Deposits, frame: Frame, parameters: Parameters,
+    model: str, linked: bool,
+) -> Cloud:  # fmt: skip
+    """Quench and drift the nodes of a size class."""
+    p = per_segment(parameters, frame)
+    line = Line(
+        deposits.x_start, deposits.y_start, deposits.z_start, deposits.x_end - deposits.x_start,
+        deposits.y_end - deposits.y_start, deposits.z_end - deposits.z_start,
+    ).moved(p.shift_x, p.shift_y, p.shift_z)  # fmt: skip
+    enter, leave = clip(line, frame)
+    columns = (*line, enter, leave - enter, deposits.dE, deposits.dEdx, deposits.t, frame.direction)
+    rows = take(ep.stack(columns, axis=-1), size.segment)
+    x, y, z, dx, dy, dz, enter, inside, dE, dEdx, t, direction = (rows[..., i] for i in range(len(columns)))
+    p = per_node(p, size.segment)
+    v = velocity(p, linked)
+    u = enter + inside * size.position
+    drifted = drift(-direction * (z + u * dz), t, p, v, response.smallest[0])
+    length2 = dx**2 + dy**2 + dz**2
+    cos2 = dz**2 / ep.where(length2 > 0.0, length2, ep.ones_like(length2))
+    pitch = size.pitch
+    return Cloud(
+        charge=quench(dE, dEdx, cos2, p, model) * drifted.survival * inside * size.weight,
+        x=x + u * dx - to_real(ep.expand_dims(size.ix, 1) - take(frame.ix, size.segment), pitch) * pitch,
+        y=y + u * dy - to_real(ep.expand_dims(size.iy, 1) - take(frame.iy, size.segment), pitch) * pitch,
+        sigma_T=drifted.sigma_T,
+        arrival=drifted.arrival,
+        variance_t=ep.maximum(drifted.variance_t - response.kernel_variance, response.smallest[1]),
+    )
+
+
+def per_segment(parameters: Parameters, frame: Frame) -> Parameters:
+    """Parameters that differ between modules, one value per segment; the others stay scalars."""
+    return Parameters(*(take(value, frame.module) if value.ndim else value for value in parameters))
+
+
+def per_node(parameters: Parameters, segment: Any) -> Parameters:
+    """Values per segment, one value per node; the others stay scalars."""
+    return Parameters(*(take(value, segment) if value.ndim else value for value in parameters))
+
+
+def channel_shares(cloud: Cloud, response: Response) -> Any:
+    """Charge of each node in each channel of the response. Axes: (pixel, node, channel)."""
+    x = matmul(_on_face(cloud.x, cloud.sigma_T, response.points), response.basis)
+    y = matmul(_on_face(cloud.y, cloud.sigma_T, response.points), response.basis)
+    x = x * ep.expand_dims(cloud.charge, -1)
+    square = ep.expand_dims(x, -1) * ep.expand_dims(y, -2)
+    return matmul(square.reshape((*x.shape[:2], -1)), response.mixing)
+
+
+def _on_face(offset: Any, sigma: Any, points: Any) -> Any:
+    """Gaussian of width sigma around `offset` on both halves of the face, folded. Axes: (pixel, node, point)."""
+    scale = ep.expand_dims((0.5**0.5) / sigma, -1)
+    near, far = (points - ep.expand_dims(offset, -1)) * scale, (points + ep.expand_dims(offset, -1)) * scale
+    return (bell(near) + bell(far)) * (scale * pi**-0.5)
+
+
+def bell(x: Any) -> Any:
+    """exp(-x^2), held at 1e-11 far out: denormal numbers would slow everything that follows a hundredfold."""
+    return ep.exp(-ep.minimum(x * x, 25.0))
+
+
+def arrival_density(cloud: Cloud, size: SizeClass, response: Response) -> tuple[Any, Any]:
+    """First tick of each pixel's blocks (pixel,), and the bell of arrival times on their bins (pixel, node, bin)."""
+    early = constant(cloud.arrival - TAILS * ep.sqrt(cloud.variance_t)).min(axis=1)
+    start = floor(early / TICK)
+    offsets = to_real(size.blocks, cloud.arrival) * (BLOCK * TICK)
+    times = (ep.expand_dims(offsets, 1) + response.bins).reshape((-1,))
+    late = ep.expand_dims(cloud.arrival - ep.expand_dims(start, 1) * TICK, -1)
+    scale = ep.expand_dims((0.5**0.5) / ep.sqrt(cloud.variance_t), -1)
+    return start, bell((times - late) * scale)
+
+
+def overlapped(shown: Any, blocks: Any) -> Any:
+    """Sum what the blocks of arrivals show on overlapping ticks. (pixel, block, row, tick) -> (pixel, tick).
+
+    Block b covers the rows b to b + ROWS; from then on it shows its total.
+    """
+    pixels, count = shown.shape[:2]
+    total = shown[:, :, -1, -1]
+    rows = count - 1 + ROWS
+    summed = sum(
+        ep.pad(shown[:, :, row, :], ((0, 0), (row, rows - count - row), (0, 0)), mode="constant", value=0.0)
+        for row in range(ROWS)
+    )
+    if count > 1:
+        row = ep.arange(blocks, 0, rows)
+        over = ep.expand_dims(row, 0) >= ep.expand_dims(blocks, 1) + ROWS
+        summed = summed + ep.expand_dims(matmul(total, to_real(over, total)), -1)
+    return summed.reshape((pixels, rows * BLOCK))
+
+
+def on_window(signal: Signal, size: SizeClass) -> Any:
+    """The signal on the pixel's fixed window: zero before it begins, its total after it ends. (pixel, tick)."""
+    index = ep.expand_dims(size.first_tick, 1) + ep.expand_dims(size.ticks, 0)
+    index = index - ep.expand_dims(to_integer(signal.start), 1)
+    last = signal.charge.shape[1] - 1
+    values = take_along(signal.charge, ep.minimum(ep.maximum(index, 0), last))
+    return ep.where(index >= 0, values, ep.zeros_like(values))

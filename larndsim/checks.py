@@ -1,0 +1,120 @@
+"""Checks at the door of the chain: what comes in is complete, finite and within what the plan was made for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from .data.segments import Segments
+from .detector import Parameters
+from .detector.mobility import drift_velocity
+from .detector.parameters import SIGNED, check_name
+from .errors import ArgumentError
+from .pixelization import Ranges
+
+IDENTIFIERS = ("event", "track", "segment", "pdg")
+SHAPING = ("vdrift", "eField", "temperature", "tran_diff", "long_diff", "shift_x", "shift_y", "shift_z")
+
+
+def checked_segments(segments: Segments | np.ndarray) -> Segments:
+    """Segments as float64 and int64 columns of one length, finite, without negative deposits."""
+    if not isinstance(segments, Segments):
+        from .io import segments_from_array  # h5py is needed for files alone
+
+        return segments_from_array(np.asarray(segments))
+    columns = {}
+    for name, column in segments._asdict().items():
+        kind = np.int64 if name in IDENTIFIERS else np.float64
+        columns[name] = np.atleast_1d(np.asarray(column, dtype=kind))
+        _check_column(name, columns[name], columns["event"].shape)
+    return Segments(**columns)
+
+
+def _check_column(name: str, column: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse a column of segments of another length, not finite, or with negative deposits."""
+    argument = f"segments.{name}"
+    if column.shape != shape:
+        raise ArgumentError(argument, f"have the shape {shape} of `event`", f"it has {column.shape}")
+    if not np.isfinite(column).all():
+        row = int(np.flatnonzero(~np.isfinite(column))[0])
+        raise ArgumentError(argument, "be finite", f"it is {column[row]} in row {row}", "Drop such rows.")
+    if name in ("dE", "dEdx") and (column < 0).any():
+        row = int(np.flatnonzero(column < 0)[0])
+        raise ArgumentError(argument, "be zero or more", f"it is {column[row]} in row {row}", "Drop such rows.")
+
+
+def limits_of_plan(nominal: Parameters, vary: Iterable[str] | None, simulator: Any) -> np.ndarray:
+    """Lowest and highest value of each parameter that a plan holds for. Axes: (parameter, [low, high])."""
+    vary = Parameters._fields if vary is None else (vary,) if isinstance(vary, str) else tuple(vary)
+    for name in vary:
+        check_name(name, "vary")
+    limits = np.empty((len(Parameters._fields), 2))
+    for row, (name, value) in enumerate(nominal._asdict().items()):
+        if not simulator.backend.is_concrete(value):
+            raise ArgumentError(name, "be known when a plan is made", "it is being traced", "Call prepare outside.")
+        values = np.asarray(simulator.backend.numpy(value), dtype=np.float64)
+        low, high = float(values.min()), float(values.max())
+        if name not in SHAPING:
+            low, high = (-math.inf, math.inf) if name in SIGNED else (0.0, math.inf)
+        elif name in vary:
+            hard = simulator.detector.bounds[name].hard
+            low, high = min(low, hard[0]), max(high, hard[1])
+        limits[row] = low, high
+    return limits
+
+
+def ranges_of_plan(limits: np.ndarray, linked: bool) -> Ranges:
+    """The ranges that decide a plan's shapes."""
+    of = dict(zip(Parameters._fields, limits.tolist(), strict=True))
+    velocity = of["vdrift"]
+    if linked:
+        corners = [drift_velocity(*corner) for corner in product(of["eField"], of["temperature"])]
+        velocity = [min(corners), max(corners)]
+    return Ranges(*map(tuple, (velocity, *(of[name] for name in Ranges._fields[1:]))))
+
+
+def checked_parameters(parameters: Parameters | None, limits: Any, simulator: Any) -> Parameters:
+    """Native scalars (or one value per module) within the limits of the plan.
+
+    A value that is being traced is not known here: it becomes NaN where it leaves the limits, so that a signal that
+    the plan would cut never passes for a result.
+    """
+    backend = simulator.backend
+    parameters = simulator.detector.parameters if parameters is None else parameters
+    if not isinstance(parameters, Parameters):
+        raise ArgumentError("parameters", "be a larndsim.Parameters", f"it is a {type(parameters).__name__}")
+    unused = ("vdrift",) if simulator.link_vdrift_eField else ("temperature", "eField")
+    checked = []
+    for row, (name, value) in enumerate(parameters._asdict().items()):
+        low, high = (-math.inf, math.inf) if limits is None or name in unused else limits[row]
+        if backend.is_concrete(value) and backend.is_concrete(limits):
+            check_value(name, backend.numpy(value), low, high)
+            checked.append(backend.scalar(value))
+        else:
+            checked.append(backend.within(value, low, high))
+    return Parameters(*checked)
+
+
+def check_value(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> None:
+    """Refuse a value of a parameter that is not a finite number, not physical, or outside the plan's limits."""
+    try:
+        values = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(name, "be a number", f"it is {value!r}") from error
+    worst = values[np.argmax(np.where(np.isfinite(values), np.abs(values - np.clip(values, low, high)), np.inf))]
+    if not np.isfinite(values).all():
+        raise ArgumentError(name, "be finite", f"it is {worst}")
+    if name not in SIGNED and (values <= 0).any():
+        raise ArgumentError(name, "be greater than 0", f"it is {values.min():g}")
+    slack = 1e-6 * max(abs(low), abs(high)) if math.isfinite(low + high) else 0.0
+    if worst < low - slack or worst > high + slack:
+        if low == high:
+            remedy = f"Prepare the batch with vary=['{name}', ...] to let it change."
+        else:
+            remedy = "Prepare the batch with `parameters` or the detector's `bounds` nearer to it."
+        must = f"lie within {low:g} and {high:g}, which this batch was planned for"
+        raise ArgumentError(name, must, f"it is {worst:g}", remedy)

@@ -1,0 +1,93 @@
+"""A batch: segments, and the plan of which of their points reach which pixels."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Deposits(NamedTuple):
+    """What the charge is differentiated with respect to, beside the parameters. Axis: (segment,).
+
+    Native arrays. Lengths in cm, relative to the segment's `Frame` so that single precision suffices: x and y to the
+    centre of a pixel nearby, z to the anode. `t` in us from the event's reference time. `dE` in MeV, `dEdx` in MeV/cm.
+    """
+
+    x_start: Any
+    y_start: Any
+    z_start: Any
+    x_end: Any
+    y_end: Any
+    z_end: Any
+    dE: Any
+    dEdx: Any
+    t: Any
+
+
+class Frame(NamedTuple):
+    """Where each segment's coordinates are measured from, and the box that it is clipped to. Axis: (segment,)."""
+
+    module: Any  # index of the module
+    ix: Any  # pixel whose centre is x = y = 0
+    iy: Any
+    direction: Any  # +1 where electrons drift towards +z; 0 outside every TPC
+    x_low: Any  # the box in the segment's coordinates, cm; the anode is at z = 0
+    x_high: Any
+    y_low: Any
+    y_high: Any
+    drift_length: Any  # distance from anode to cathode, cm
+
+
+class Pixels(NamedTuple):
+    """The pixels of a size class, without its padding. Axis: (pixel,). NumPy arrays, identifiers as in the segments."""
+
+    event: Any
+    plane: Any
+    ix: Any
+    iy: Any
+    start: Any  # us, when the window that holds the signal for all parameters within bounds begins
+
+
+class SizeClass(NamedTuple):
+    """Pixels of about equal size, padded to one shape. Axes: (pixel, node), (pixel,), (block,), (tick,).
+
+    A node is a quadrature point of a segment. Padding repeats a real node with weight zero.
+    """
+
+    segment: Any  # (pixel, node) index of the node's segment
+    position: Any  # (pixel, node) 0..1 along the part of the segment within its TPC
+    weight: Any  # (pixel, node) share of that part's charge
+    ix: Any  # (pixel,)
+    iy: Any  # (pixel,)
+    pitch: Any  # () cm
+    first_tick: Any  # (pixel,) start of the window that holds the signal for all parameters within bounds
+    ticks: Any  # (tick,) 0, 1, ... of that window
+    blocks: Any  # (block,) 0, 1, ... blocks of arrival time of the signal's own, moving window
+
+
+class Batch(NamedTuple):
+    """Segments and their plan on the device of a simulator. Made by `Simulator.prepare`.
+
+    One entry per size class in `classes`, `responses` and `pixels`.
+    """
+
+    deposits: Deposits
+    frame: Frame
+    classes: tuple[SizeClass, ...]
+    responses: tuple[Any, ...]
+    pixels: tuple[Pixels, ...]
+    limits: Any  # (parameter, 2) lowest and highest value that the plan holds for, in the order of `Parameters`
+
+    @property
+    def segments(self) -> Deposits:
+        """The differentiable part of the segments."""
+        return self.deposits
+
+    def all_pixels(self) -> Pixels:
+        """The pixels of all classes, in the order of what a simulator returns."""
+        if len(self.pixels) == 1:
+            return self.pixels[0]
+        none = np.zeros(0, dtype=np.int64)
+        nothing = Pixels(none, none, none, none, np.zeros(0))
+        return Pixels._make(np.concatenate(columns) for columns in zip(nothing, *self.pixels, strict=True))

@@ -1,0 +1,74 @@
+"""What every value of a detector must satisfy, and reading YAML files."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ..errors import ArgumentError, did_you_mean
+
+PathLike = str | os.PathLike[str]
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is ten times faster
+
+
+def as_number(name: str, value: Any, where: str) -> float:
+    """A finite float; YAML reads `5.0e3` as a string, so strings that spell a number are numbers."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ArgumentError(name, "be a number", f"it is {value!r} in {where}", "Write a number such as 0.5 or 2.2e3.")
+    return number
+
+
+def check_sign(name: str, value: Any, where: str = "", zero: bool = False) -> None:
+    """Refuse a value (or any of several) that is negative, or zero unless `zero` is allowed."""
+    bad = np.asarray(value) < 0 if zero else np.asarray(value) <= 0
+    if np.any(bad):
+        must = "be zero or positive" if zero else "be positive"
+        place = f" in {where}" if where else ""
+        raise ArgumentError(name, must, f"it is {value}{place}", "Correct its sign or its value.")
+
+
+def read_text(path: PathLike, argument: str) -> str:
+    """The text of a file, or one sentence that says why there is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        remedy = "Check the path."
+        raise ArgumentError(argument, "be a file that can be read", f"{path}: {reason}", remedy) from error
+
+
+def read_yaml(path: PathLike, argument: str) -> dict[Any, Any]:
+    """The mapping that a YAML file holds."""
+    try:
+        content = yaml.load(read_text(path, argument), Loader=_LOADER)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        problem = f"{path} is not{line} ({getattr(error, 'problem', None) or 'unreadable'})"
+        raise ArgumentError(argument, "be a YAML file", problem, "Correct that line.") from error
+    if not isinstance(content, dict):
+        remedy = "Write one `key: value` per line."
+        kind = type(content).__name__
+        raise ArgumentError(argument, "be a YAML file of keys and values", f"{path} holds a {kind}", remedy)
+    return content
+
+
+def describe_unknown(unknown: Iterable[str], known: Iterable[str], where: PathLike) -> str:
+    """One sentence that names each unknown key of a file, with the remedy."""
+    known = list(known)
+    names = []
+    for key in unknown:
+        hint = did_you_mean(key, known)
+        names += [f"`{key}` ({hint[0].lower()}{hint[1:]})" if hint else f"`{key}`"]
+    return f"Unknown keys in {where} are not used: {', '.join(names)}. Correct or remove them."

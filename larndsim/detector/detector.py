@@ -1,0 +1,72 @@
+"""A detector as one immutable value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .electronics import Electronics
+from .geometry import Geometry
+from .layout import Layout
+from .parameters import BOUNDS, Bound, Parameters
+from .readout import Readout, build_readout
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """All that the simulation knows of a detector. Lengths in cm, times in us.
+
+    `parameters` are the nominal values. Nothing is cut at `time_interval`, the nominal readout window.
+    `vdrift_static` is the fixed velocity that turns drift times into the z of hits. The field response
+    describes the last `response_distance` before the anode.
+    """
+
+    name: str
+    parameters: Parameters
+    geometry: Geometry
+    electronics: Electronics
+    layouts: tuple[Layout, ...]  # (module,)
+    io_groups: tuple[tuple[int, ...], ...]  # (module, group)
+    vdrift_static: Any
+    bounds: Mapping[str, Bound] = field(default_factory=lambda: dict(BOUNDS))
+    time_interval: tuple[float, float] = (0.0, 200.0)
+    response_distance: float = 0.5
+
+    @property
+    def drift_length(self) -> float:
+        """The longest distance from anode to cathode, cm."""
+        return float(self.geometry.drift_length.max())
+
+    @cached_property
+    def readout(self) -> Readout:
+        """The channel behind each pixel; built when first asked for."""
+        return build_readout(self.layouts, self.io_groups, self.geometry.shape)
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that decides a simulation, as plain values that JSON can hold."""
+        values = {
+            "name": self.name,
+            "parameters": self.parameters._asdict(),
+            "bounds": {name: [bound.down, bound.up] for name, bound in self.bounds.items()},
+            "geometry": self.geometry._asdict(),
+            "electronics": asdict(self.electronics),
+            "layouts": [layout.name for layout in self.layouts],
+            "io_groups": self.io_groups,
+            "vdrift_static": self.vdrift_static,
+            "time_interval": self.time_interval,
+            "response_distance": self.response_distance,
+        }
+        return _plain(values)
+
+
+def _plain(value: Any) -> Any:
+    """The same value made of dicts, lists and Python scalars."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

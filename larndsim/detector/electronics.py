@@ -1,0 +1,53 @@
+"""Settings of the LArPix electronics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError
+from .checks import check_sign
+
+MAY_BE_ZERO = (
+    "v_pedestal",
+    "v_cm",
+    "hold_ticks",
+    "reset_ticks",
+    "busy_ticks",
+    "reset_noise",
+    "uncorrelated_noise",
+    "discriminator_noise",
+)
+UNIFORM = ("adc_counts", "clock", "hold_ticks", "reset_ticks", "busy_ticks", "max_hits")
+
+
+@dataclass(frozen=True)
+class Electronics:
+    """What happens to the charge of a pixel. Charges in electrons, voltages in mV.
+
+    A value is a number, or one per module (module,) where modules differ; times are the same for all.
+    """
+
+    threshold: Any = 7000.0
+    gain: Any = 4e-3  # mV per electron
+    v_pedestal: Any = 580.0
+    v_cm: Any = 288.0
+    v_ref: Any = 1300.0
+    adc_counts: int = 256
+    clock: float = 0.1  # us, one tick
+    hold_ticks: int = 18  # from the threshold to the end of integration: 3 clocks and a hold delay of 15
+    reset_ticks: int = 1
+    busy_ticks: int = 9
+    max_hits: int = 10
+    reset_noise: Any = 900.0
+    uncorrelated_noise: Any = 500.0
+    discriminator_noise: Any = 650.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            check_sign(field.name, getattr(self, field.name), zero=field.name in MAY_BE_ZERO)
+        if not np.all(np.asarray(self.v_ref) > np.asarray(self.v_cm)):
+            but = f"they are {self.v_ref} and {self.v_cm} mV"
+            raise ArgumentError("v_ref", "be above `v_cm`", but, "Correct one of them.")

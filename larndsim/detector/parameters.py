@@ -1,0 +1,72 @@
+"""The parameters of the model that a fit may vary: nominal values, bounds, units."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..errors import ArgumentError, did_you_mean
+
+
+class Parameters(NamedTuple):
+    """One value per parameter: a float, a native scalar, or one value per module."""
+
+    Ab: Any = 0.8
+    kb: Any = 0.0486
+    eField: Any = 0.5
+    lifetime: Any = 2200.0
+    vdrift: Any = 0.1587
+    long_diff: Any = 4.0e-6
+    tran_diff: Any = 8.8e-6
+    MeVToElectrons: Any = 4.237e4
+    alpha: Any = 0.93
+    beta: Any = 0.207
+    lArDensity: Any = 1.38
+    temperature: Any = 87.17
+    R_param: Any = 1.25
+    shift_x: Any = 0.0
+    shift_y: Any = 0.0
+    shift_z: Any = 0.0
+
+
+class Bound(NamedTuple):
+    """The range that random targets are drawn from, its unit, and what it is the range of."""
+
+    down: float
+    up: float
+    unit: str
+    meaning: str
+
+    @property
+    def hard(self) -> tuple[float, float]:
+        """The limits that a plan is made for: a tenth of the range wider at both ends."""
+        margin = 0.1 * (self.up - self.down)
+        return self.down - margin, self.up + margin
+
+
+BOUNDS: dict[str, Bound] = {
+    "Ab": Bound(0.78, 0.88, "1", "Birks normalisation"),
+    "kb": Bound(0.04, 0.07, "(kV/cm)(g/cm2)/MeV", "Birks constant"),
+    "eField": Bound(0.45, 0.55, "kV/cm", "electric field"),
+    "lifetime": Bound(500.0, 5000.0, "us", "electron lifetime"),
+    "vdrift": Bound(0.14, 0.18, "cm/us", "drift velocity"),
+    "long_diff": Bound(2e-6, 9e-6, "cm2/us", "longitudinal diffusion"),
+    "tran_diff": Bound(4e-6, 14e-6, "cm2/us", "transverse diffusion"),
+    "MeVToElectrons": Bound(3.48e4, 5.13e4, "1/MeV", "electrons per deposited energy"),
+    "alpha": Bound(0.85, 1.1, "1", "box model constant"),
+    "beta": Bound(0.18, 0.22, "(kV/cm)(g/cm2)/MeV", "box model slope"),
+    "lArDensity": Bound(1.37, 1.41, "g/cm3", "density of liquid argon"),
+    "temperature": Bound(86.0, 90.0, "K", "temperature of the liquid"),
+    "R_param": Bound(1.0, 10.0, "1", "anisotropy of the ellipsoid box model"),
+    "shift_x": Bound(-0.22, 0.22, "cm", "offset of the segments along x"),
+    "shift_y": Bound(-0.22, 0.22, "cm", "offset of the segments along y"),
+    "shift_z": Bound(-0.22, 0.22, "cm", "offset of the segments along z"),
+}
+
+SIGNED = ("shift_x", "shift_y", "shift_z")
+
+
+def check_name(name: str, argument: str = "parameter") -> None:
+    """Refuse a name that is not a parameter."""
+    if name not in BOUNDS:
+        known = ", ".join(Parameters._fields)
+        raise ArgumentError(argument, f"be one of {known}", f"it is {name!r}", did_you_mean(name, BOUNDS))

@@ -1,0 +1,41 @@
+"""Stage 2, electrons -> when and how widely they arrive at the response plane, and how many survive.
+
+Everything is evaluated per point of a segment: each has its own drift distance `d` (cm) to the anode.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import eagerpy as ep
+
+from .detector.mobility import drift_velocity
+from .detector.parameters import Parameters
+
+RESPONSE_DISTANCE = 0.5  # cm: the field response describes the end of the drift
+
+
+class Drifted(NamedTuple):
+    """What the drift does to the charge of each point. All of one shape."""
+
+    arrival: Any  # us, at the response plane
+    survival: Any  # fraction of the electrons that is not captured on the way
+    sigma_T: Any  # cm, transverse width
+    variance_t: Any  # us2, variance of the arrival time
+
+
+def velocity(parameters: Parameters, linked: bool) -> Any:
+    """Drift velocity (cm/us): the parameter `vdrift`, or what the field and the temperature give."""
+    return drift_velocity(parameters.eField, parameters.temperature) if linked else parameters.vdrift
+
+
+def drift(d: Any, t: Any, parameters: Parameters, v: Any, smallest_sigma_T: Any) -> Drifted:
+    """Drift charge over `d` (cm) from time `t` (us) with velocity `v` (cm/us); widths no smaller than resolved."""
+    delay = (d - RESPONSE_DISTANCE) / v
+    spread = 2.0 * ep.maximum(d, 0.0) / v
+    return Drifted(
+        arrival=t + delay,
+        survival=ep.exp(-ep.maximum(delay, 0.0) / parameters.lifetime),
+        sigma_T=ep.sqrt(ep.maximum(parameters.tran_diff * spread, smallest_sigma_T**2)),
+        variance_t=parameters.long_diff * spread / v**2,
+    )

@@ -1,0 +1,134 @@
+"""The plan's pixels, padded into a few size classes of fixed shape.
+
+Shapes come from a coarse ladder, so that batches share them (and what is compiled for them). Neighbouring classes are
+merged while the work that the padding adds costs less than one more class.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import NamedTuple
+
+import numpy as np
+
+from .data.batch import SizeClass
+from .pixelization import Plan, Ranges
+from .response import BEFORE, BLOCK, RESOLUTIONS, SPAN, TICK, Resolution
+
+LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 1.25, 1.5, 1.75)])
+FINE_LADDER = np.unique([step * 2**power for power in range(22) for step in range(8, 16)])
+OVERHEAD = 1e7  # multiplications that one more class costs
+LARGEST = 2e6  # numbers in the largest array of one class: larger ones are cut, to stay in the processor's caches
+
+
+class Shape(NamedTuple):
+    """What pixels of one class share."""
+
+    resolution: Resolution
+    pitch: float
+    nodes: int
+    blocks: int
+
+    def work(self) -> float:
+        """Multiplications per pixel, roughly."""
+        r, channels = self.resolution, 24
+        bins = self.blocks * r.bins
+        node = 20 * r.points + r.basis**2 * channels + bins * (10 + channels)
+        return self.nodes * node + channels * bins * SPAN
+
+    def numbers(self) -> float:
+        """Numbers per pixel in the largest array."""
+        return self.nodes * max(self.resolution.basis**2, self.blocks * self.resolution.bins)
+
+
+def on_ladder(values: np.ndarray, ladder: np.ndarray = LADDER) -> np.ndarray:
+    """The smallest step of the ladder that is no less than each value."""
+    return ladder[np.searchsorted(ladder, values)]
+
+
+def resolution_of(nearest: np.ndarray, ranges: Ranges) -> np.ndarray:
+    """Index of the coarsest of RESOLUTIONS that resolves the narrowest cloud at this distance."""
+    v = ranges.velocity[1]
+    sigma_T = np.sqrt(2 * ranges.tran_diff[0] * nearest / v)
+    sigma_t = np.sqrt(2 * ranges.long_diff[0] * nearest / v**3)
+    level = np.full(len(nearest), len(RESOLUTIONS) - 1)
+    for index, r in reversed(list(enumerate(RESOLUTIONS[:-1]))):
+        level[(sigma_T >= r.sigma_T) & (sigma_t >= r.sigma_t)] = index
+    return level
+
+
+def sort_into_classes(plan: Plan, pitch: np.ndarray, ranges: Ranges) -> list[tuple[Shape, np.ndarray]]:
+    """Shapes, and the indices of the pixels that take each; `pitch` (pixel,) in cm."""
+    nodes = on_ladder(np.maximum(np.diff(plan.first), 4))
+    blocks = on_ladder(np.maximum(np.ceil((plan.span / TICK + 2) / BLOCK), 1))
+    level = resolution_of(plan.nearest, ranges)
+    cells = defaultdict(list)
+    rows = np.stack([level, nodes, blocks, np.unique(pitch, return_inverse=True)[1]], axis=1)
+    kinds, kind = np.unique(rows, axis=0, return_inverse=True)
+    for number, (lev, n, b, _) in enumerate(kinds):
+        members = np.flatnonzero(kind.ravel() == number)
+        shape = Shape(RESOLUTIONS[lev], float(pitch[members[0]]), int(n), int(b))
+        cells[shape[:2]].append((shape, members))
+    merged = [entry for group in cells.values() for entry in _merge(group)]
+    return [piece for shape, members in merged for piece in _cut(shape, members)]
+
+
+def _merge(group: list[tuple[Shape, np.ndarray]]) -> list[tuple[Shape, np.ndarray]]:
+    """Merge the cheapest pair of classes again and again, while that saves more than it pads."""
+    sizes = [(shape, len(members)) for shape, members in group]
+    parts = [[index] for index in range(len(group))]
+    while len(sizes) > 1:
+        cost, i, j = min((_cost_of_merging(*sizes[i], *sizes[j]), i, j) for i in range(len(sizes)) for j in range(i))
+        if cost > OVERHEAD:
+            break
+        sizes[j] = (_hull(sizes[i][0], sizes[j][0]), sizes[i][1] + sizes[j][1])
+        parts[j] += parts.pop(i)
+        sizes.pop(i)
+    return [
+        (shape, np.sort(np.concatenate([group[index][1] for index in part])))
+        for (shape, _), part in zip(sizes, parts, strict=True)
+    ]
+
+
+def _hull(a: Shape, b: Shape) -> Shape:
+    return a._replace(nodes=max(a.nodes, b.nodes), blocks=max(a.blocks, b.blocks))
+
+
+def _cost_of_merging(a: Shape, count_a: int, b: Shape, count_b: int) -> float:
+    """Work that padding both to one shape adds."""
+    return _hull(a, b).work() * (count_a + count_b) - a.work() * count_a - b.work() * count_b
+
+
+def _cut(shape: Shape, members: np.ndarray) -> list[tuple[Shape, np.ndarray]]:
+    """Pieces of a class whose arrays stay small enough."""
+    pieces = math.ceil(len(members) * shape.numbers() / LARGEST)
+    return [(shape, piece) for piece in np.array_split(members, min(max(pieces, 1), len(members)))]
+
+
+def window_length(plan: Plan) -> int:
+    """Ticks of the windows that hold every signal for all parameters within bounds."""
+    longest = (plan.window[1] - plan.window[0]).max(initial=0.0) / TICK + 2
+    return BLOCK * int(on_ladder(np.array([np.ceil(longest / BLOCK)]))[0]) + SPAN
+
+
+def fill(plan: Plan, shape: Shape, members: np.ndarray, length: int) -> SizeClass:
+    """The arrays of one class, padded; rows beyond `members` repeat the first pixel without charge."""
+    count = int(on_ladder(np.array([len(members)]), FINE_LADDER)[0])
+    rows = np.concatenate([members, np.full(count - len(members), members[0])])
+    offset = np.arange(shape.nodes)[None, :]
+    size = np.diff(plan.first)[rows][:, None]
+    node = plan.node[plan.first[rows][:, None] + np.minimum(offset, size - 1)]
+    real = (offset < size) & (np.arange(count) < len(members))[:, None]
+    first = np.floor(plan.window[0, rows] / TICK).astype(np.int32) - BEFORE
+    return SizeClass(
+        segment=plan.nodes.segment[node].astype(np.int32),
+        position=plan.nodes.position[node],
+        weight=np.where(real, plan.nodes.weight[node], 0.0),
+        ix=plan.ix[rows].astype(np.int32),
+        iy=plan.iy[rows].astype(np.int32),
+        pitch=np.array(shape.pitch),
+        first_tick=first,
+        ticks=np.arange(length, dtype=np.int32),
+        blocks=np.arange(shape.blocks, dtype=np.int32),
+    )

@@ -1,0 +1,1 @@
+"""Fits of a detector's parameters to data, on top of `larndsim`."""

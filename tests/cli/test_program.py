@@ -1,0 +1,85 @@
+"""Exit codes and sentences of the command lines."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import larndsim.cli
+import optimize.cli
+from larndsim.cli.program import run_program
+from larndsim.errors import ArgumentError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def program(run) -> int:
+    """The exit code of a program with one sub-command that does `run`."""
+    command = SimpleNamespace(
+        __name__="go",
+        __doc__="Go.",
+        EXAMPLE="program go",
+        add_arguments=lambda parser: None,
+        run=lambda arguments: run(),
+    )
+    return run_program("program", "Goes.", [command], ["go"])
+
+
+def raising(error: BaseException):
+    def run():
+        raise error
+
+    return run
+
+
+def test_codes_of_a_run(capsys):
+    assert program(lambda: None) == 0
+    assert program(lambda: 3) == 3
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (
+            ArgumentError("n", "be greater than 0", "it is -1"),
+            2,
+            "program: Argument `n` must be greater than 0, but it is -1.",
+        ),
+        (FileNotFoundError(2, "No such file", "a.h5"), 2, "program: [Errno 2] No such file: 'a.h5'"),
+        (KeyboardInterrupt(), 130, "program: interrupted"),
+    ],
+)
+def test_errors_are_one_sentence(capsys, error, code, sentence):
+    assert program(raising(error)) == code
+    assert capsys.readouterr().err == sentence + "\n"
+
+
+@pytest.mark.parametrize("main", [larndsim.cli.main, optimize.cli.main])
+def test_without_a_command(capsys, main):
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("package", ["larndsim", "optimize"])
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_as_a_module(package, option):
+    result = subprocess.run([sys.executable, "-m", package, option], capture_output=True, text=True, check=True)
+    assert "larndsim" in result.stdout
+    assert result.stderr == ""
+
+
+def test_a_reader_that_leaves_is_no_error():
+    code = "import sys; from tests.cli.test_program import program; sys.exit(program(lambda: print(1)))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as writer:
+        writer.stdout.close()
+        assert writer.wait() == 141
+        assert writer.stderr.read() == b""

@@ -1,0 +1,169 @@
+"""The charge against the converged brute-force integral, on every backend."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+import larndsim
+from larndsim import Simulator
+from larndsim.data.segments import concatenate
+from tests import cases
+from tests.reference import charge as reference
+from tests.reference import quenching
+from tests.reference.pixelization import touched_pixels
+
+TOTAL = {"float64": 1e-4, "float32": 3e-4}
+WAVEFORM = {"float64": 1e-3, "float32": 2e-3}
+PARAMETERS = cases.DETECTOR.parameters
+CORNERS = {
+    "nominal": PARAMETERS,
+    "narrow": PARAMETERS._replace(vdrift=0.18, tran_diff=4e-6, long_diff=2e-6, eField=0.55),
+    "wide": PARAMETERS._replace(vdrift=0.14, tran_diff=14e-6, long_diff=9e-6, lifetime=500.0),
+    "shifted": PARAMETERS._replace(shift_x=0.22, shift_y=-0.13, shift_z=-0.2, Ab=0.85, kb=0.06),
+}
+
+
+@cache
+def simulator(backend, dtype):
+    return Simulator(cases.DETECTOR, backend=backend, dtype=dtype)
+
+
+def row_of(waveforms, event, plane, ix, iy):
+    """Index of a pixel."""
+    same = (waveforms.event == event) & (waveforms.plane == plane) & (waveforms.ix == ix) & (waveforms.iy == iy)
+    assert same.sum() == 1
+    return int(np.flatnonzero(same)[0])
+
+
+_known = {}
+
+
+def expected(name, segments, parameters, pixel, times):
+    """Total and waveform of the brute-force integral: computed once for all backends."""
+    event, plane, ix, iy = pixel
+    key = (name, pixel, parameters, times[0], len(times))
+    if key not in _known:
+        arguments = (segments, cases.GEOMETRY, parameters, plane, ix, iy)
+        _known[key] = reference.total(*arguments, event=event), reference.waveform(*arguments, times, event=event)
+    return _known[key]
+
+
+def assert_exact(name, segments, parameters, waveforms, charge, pixels, dtype):
+    """Every one of `pixels` (event, plane, ix, iy) agrees with the integral."""
+    for pixel in pixels:
+        row = row_of(waveforms, *pixel)
+        times = waveforms.start[row] + waveforms.tick * np.arange(charge.shape[1])
+        total, waveform = expected(name, segments, parameters, pixel, times)
+        assert charge[row, -1] == pytest.approx(total, rel=TOTAL[dtype]), pixel
+        np.testing.assert_allclose(charge[row] / total, waveform / total, rtol=0, atol=WAVEFORM[dtype])
+
+
+def chosen_pixels(segments, parameters, most=6):
+    """Some of the pixels above 500 e of all events, spread evenly."""
+    pixels = []
+    for event in np.unique(segments.event):
+        found = touched_pixels(segments, cases.GEOMETRY, parameters, int(event), 500.0)
+        pixels += [(int(event), *pixel) for pixel in sorted(found)]
+    return [pixels[i] for i in np.unique(np.linspace(0, len(pixels) - 1, min(most, len(pixels))).round().astype(int))]
+
+
+SEGMENTS, EVENTS = cases.together(cases.CASES)
+
+
+@cache
+def simulated(backend, dtype, corner):
+    """The cases in one batch, planned for all parameters within bounds."""
+    sim = simulator(backend, dtype)
+    waveforms = sim.charge(planned(backend, dtype), CORNERS[corner])
+    return waveforms, sim.backend.numpy(waveforms.charge).astype(float)
+
+
+@cache
+def planned(backend, dtype):
+    return simulator(backend, dtype).prepare(SEGMENTS)
+
+
+def check(name, corner, backend, dtype, most=6):
+    waveforms, charge = simulated(backend, dtype, corner)
+    segments = SEGMENTS.select(SEGMENTS.event == EVENTS[name])
+    pixels = chosen_pixels(segments, CORNERS[corner], most)
+    assert pixels
+    assert_exact(name, segments, CORNERS[corner], waveforms, charge, pixels, dtype)
+
+
+@pytest.mark.parametrize("name", cases.CASES)
+def test_corner_cases(name, backend, dtype):
+    check(name, "nominal", backend, dtype)
+
+
+@pytest.mark.parametrize("corner", list(CORNERS)[1:])
+@pytest.mark.parametrize("name", ["oblique", "near the anode", "28 cm long", "across the side", "across the anode"])
+def test_within_bounds_without_a_new_plan(name, corner, backend):
+    check(name, corner, backend, "float64", most=4)
+
+
+def test_nothing_comes_of_nothing(backend, dtype):
+    sim = simulator(backend, dtype)
+    charge = sim.backend.numpy(sim.charge(sim.prepare(cases.together(cases.SILENT)[0])).charge)
+    assert np.isfinite(charge).all() and not charge.any()
+
+
+def test_without_dedx_nothing_is_quenched_but_by_Ab(backend, dtype):
+    sim = simulator(backend, dtype)
+    charge = sim.backend.numpy(sim.charge(sim.prepare(cases.NO_DEDX)).charge)
+    whole = 2.0 * PARAMETERS.MeVToElectrons * PARAMETERS.Ab
+    assert 0.9 * whole < charge[:, -1].sum() < whole
+
+
+@pytest.mark.parametrize("model", ["birks", "box", "ellipsoid"])
+def test_charge_is_conserved(model, backend, dtype):
+    segments = concatenate(*(cases.CASES[name] for name in ("oblique", "28 cm long", "along the drift")))
+    sim = Simulator(cases.DETECTOR, backend=backend, dtype=dtype, recombination=model)
+    waveforms = sim.charge(sim.prepare(segments))
+    arrived = reference.plane_charge(segments, cases.GEOMETRY, PARAMETERS, 1, model=model)
+    total = sim.backend.numpy(waveforms.charge)[:, -1].astype(float).sum()
+    assert total == pytest.approx(arrived, rel=TOTAL[dtype])
+    assert total < quenching.electrons(segments, PARAMETERS, model).sum()
+
+
+def test_linked_velocity(backend):
+    parameters = PARAMETERS._replace(eField=0.47, temperature=88.0)
+    sim = Simulator(cases.DETECTOR, backend=backend, dtype="float64", link_vdrift_eField=True)
+    segments = cases.CASES["oblique"]
+    waveforms = sim.charge(sim.prepare(segments), parameters)
+    charge = sim.backend.numpy(waveforms.charge)
+    row = int(np.argmax(charge[:, -1]))
+    pixel = (int(waveforms.plane[row]), int(waveforms.ix[row]), int(waveforms.iy[row]))
+    times = waveforms.start[row] + waveforms.tick * np.arange(charge.shape[1])
+    known = reference.waveform(segments, cases.GEOMETRY, parameters, *pixel, times, linked=True)
+    np.testing.assert_allclose(charge[row], known, rtol=0, atol=1e-3 * known[-1])
+
+
+def test_the_same_call_gives_the_same_bits(backend, dtype):
+    sim = simulator(backend, dtype)
+    first = simulated(backend, dtype, "nominal")[1]
+    for batch in (planned(backend, dtype), sim.prepare(SEGMENTS)):
+        assert np.array_equal(first, sim.backend.numpy(sim.charge(batch).charge))
+
+
+@pytest.mark.parametrize("dtype,rtol", [("float64", 1e-9), ("float32", 3e-4)])
+def test_backends_agree(backend, dtype, rtol):
+    known, charge = simulated("numpy", "float64", "nominal")[1], simulated(backend, dtype, "nominal")[1]
+    bright = known[:, -1] > 500.0
+    assert (np.abs(charge - known)[bright] <= rtol * known[bright, -1:]).all()
+
+
+@pytest.mark.slow
+def test_sample_of_the_predecessor(backend, dtype, shared_data):
+    segments = larndsim.read_segments(shared_data("segments/predecessor_muons.h5"))
+    sim = simulator(backend, dtype)
+    waveforms = sim.charge(sim.prepare(segments))
+    charge = sim.backend.numpy(waveforms.charge).astype(float)
+    bright = np.flatnonzero(charge[:, -1] > 500.0)
+    order = np.lexsort((waveforms.iy[bright], waveforms.ix[bright], waveforms.plane[bright], waveforms.event[bright]))
+    picked = np.random.default_rng(7).choice(bright[order], 200, replace=False)
+    pixels = [tuple(int(column[row]) for column in waveforms[:4]) for row in picked]
+    assert_exact("predecessor", segments, PARAMETERS, waveforms, charge, pixels, dtype)
