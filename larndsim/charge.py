@@ -24,7 +24,7 @@ from .detector.parameters import Parameters
 from .drifting import drift, velocity
 from .pixelization import TAILS
 from .quenching import quench
-from .response import BEFORE, BLOCK, SPAN, TICK, Response
+from .response import AFTER, BEFORE, BLOCK, SPAN, TICK, Response
 
 ROWS = SPAN // BLOCK  # blocks of ticks on which one block of arrivals is seen
 
@@ -44,6 +44,7 @@ class Signal(NamedTuple):
     """Cumulative charge on each pixel's own moving window. Axes: (pixel,), (pixel, tick)."""
 
     start: Any  # first tick, from the event's reference time
+    end: Any  # ticks from the start until all charge is seen, for this pixel alone
     charge: Any  # electrons
 
 
@@ -53,7 +54,7 @@ def pixel_signals(
 ) -> Signal:  # fmt: skip
     """The cumulative charge of all pixels of a size class."""
     cloud = arriving_clouds(size, response, deposits, frame, parameters, model, linked)
-    start, density = arrival_density(cloud, size, response)
+    start, end, density = arrival_density(cloud, size, response)
     # divided by its sum, the density loses no charge however coarse the bins are
     share = channel_shares(cloud, response) / density.sum(axis=-1, keepdims=True)
     bins = response.bins.shape[0]
@@ -61,7 +62,7 @@ def pixel_signals(
     seen = batched_matmul(share.transpose((0, 2, 1)), density)
     seen = seen.reshape((pixels, channels, blocks, bins)).transpose((0, 2, 1, 3))
     shown = matmul(seen.reshape((pixels * blocks, channels * bins)), response.kernel)
-    return Signal(start - BEFORE, overlapped(shown.reshape((pixels, blocks, ROWS, BLOCK)), size.blocks))
+    return Signal(start - BEFORE, end + BEFORE + AFTER, overlapped(shown.reshape((pixels, blocks, ROWS, BLOCK)), size.blocks))
 
 
 def arriving_clouds(
@@ -126,15 +127,16 @@ def bell(x: Any) -> Any:
     return ep.exp(-ep.minimum(x * x, 25.0))
 
 
-def arrival_density(cloud: Cloud, size: SizeClass, response: Response) -> tuple[Any, Any]:
-    """First tick of each pixel's blocks (pixel,), and the bell of arrival times on their bins (pixel, node, bin)."""
-    early = constant(cloud.arrival - TAILS * ep.sqrt(cloud.variance_t)).min(axis=1)
-    start = floor(early / TICK)
+def arrival_density(cloud: Cloud, size: SizeClass, response: Response) -> tuple[Any, Any, Any]:
+    """First tick of each pixel's blocks and how many ticks until all has arrived (pixel,); the bell (pixel, node, bin)."""
+    tail = TAILS * ep.sqrt(cloud.variance_t)
+    start = floor(constant(cloud.arrival - tail).min(axis=1) / TICK)
+    end = floor(constant(cloud.arrival + tail).max(axis=1) / TICK) + 1.0 - start
     offsets = to_real(size.blocks, cloud.arrival) * (BLOCK * TICK)
     times = (ep.expand_dims(offsets, 1) + response.bins).reshape((-1,))
     late = ep.expand_dims(cloud.arrival - ep.expand_dims(start, 1) * TICK, -1)
     scale = ep.expand_dims((0.5**0.5) / ep.sqrt(cloud.variance_t), -1)
-    return start, bell((times - late) * scale)
+    return start, end, bell((times - late) * scale)
 
 
 def overlapped(shown: Any, blocks: Any) -> Any:
@@ -154,6 +156,11 @@ def overlapped(shown: Any, blocks: Any) -> Any:
         over = ep.expand_dims(row, 0) >= ep.expand_dims(blocks, 1) + ROWS
         summed = summed + ep.expand_dims(matmul(total, to_real(over, total)), -1)
     return summed.reshape((pixels, rows * BLOCK))
+
+
+def ticks_of(size: SizeClass) -> int:
+    """Number of ticks of the signals of a class."""
+    return (size.blocks.shape[0] - 1 + ROWS) * BLOCK
 
 
 def on_window(signal: Signal, size: SizeClass) -> Any:

@@ -5,7 +5,7 @@ segments -> quench -> drift -> pixelize (the plan) -> charge -> electronics
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import Any
 
@@ -13,14 +13,18 @@ import eagerpy as ep
 import numpy as np
 
 from . import charge as stage4
-from . import checks
+from . import checks, recording
 from .backend import DEFAULT, concatenate, get_backend, map_leaves
+from .backend.operations import to_real
 from .batching import make_batch
-from .data.batch import Batch, Deposits, Frame, SizeClass
+from .data.batch import Batch, Deposits, Frame, Pixels, SizeClass
+from .data.hits import Hits
 from .data.segments import Segments
 from .data.waveforms import Waveforms
-from .detector import Detector, Parameters, load_detector
+from .detector import Detector, Electronics, Parameters, load_detector
+from .electronics import MODELS, Channel, digitize
 from .errors import check_choice
+from .noise import Noise
 from .quenching import RECOMBINATION
 from .response import TICK, Response, folded_response
 
@@ -29,7 +33,9 @@ class Simulator:
     """A detector on a backend.
 
     `recombination` is one of birks, box, ellipsoid. With `link_vdrift_eField` the drift velocity follows from the
-    field and the temperature instead of the parameter `vdrift`.
+    field and the temperature instead of the parameter `vdrift`. `electronics` is one of clocked, relaxed; arrays of
+    `thresholds` (electrons), `gains` (mV per electron) and `bad_channels` (true or false), with axes (plane, ix, iy),
+    replace what the detector says.
     """
 
     def __init__(
@@ -41,14 +47,22 @@ class Simulator:
         electronics: str = "relaxed",
         recombination: str = "birks",
         link_vdrift_eField: bool = False,
+        thresholds: np.ndarray | None = None,
+        gains: np.ndarray | None = None,
+        bad_channels: np.ndarray | None = None,
     ) -> None:
         check_choice("recombination", recombination, RECOMBINATION)
+        check_choice("electronics", electronics, MODELS)
         self.detector = load_detector(detector) if isinstance(detector, str) else detector
         self.backend = get_backend(backend, device, dtype)
         self.recombination = recombination
         self.link_vdrift_eField = link_vdrift_eField
+        self.electronics = electronics
+        self._channels = recording.channel_maps(self.detector, thresholds, gains, bad_channels)
         self._respond = cache(self._response_on_device)
-        self._charge = self.backend.compile(partial(_charge, model=recombination, linked=link_vdrift_eField))
+        stages = partial(stage4.pixel_signals, model=recombination, linked=link_vdrift_eField)
+        self._charge = self.backend.compile(partial(_charge, stages))
+        self._record = self.backend.compile(partial(_record, stages, self.detector.electronics, electronics))
 
     def prepare(
         self, segments: Segments | np.ndarray, parameters: Parameters | None = None, vary: Iterable[str] | None = None
@@ -72,16 +86,49 @@ class Simulator:
             self._charge(size, response, batch.deposits, batch.frame, values)[: pixels.ix.shape[0]]
             for size, response, pixels in zip(batch.classes, batch.responses, batch.pixels, strict=True)
         ]
-        event, plane, ix, iy, start = batch.all_pixels()
+        event, plane, ix, iy, start, _ = batch.all_pixels()
         return Waveforms(event, plane, ix, iy, start, TICK, concatenate(charge, self.backend))
 
+    def hits(self, batch: Batch, parameters: Parameters | None = None, seed: int | None = None) -> Hits:
+        """What the electronics record. With a `seed` they are noisy: same seed, same noise of each event and pixel."""
+        values = checks.checked_parameters(parameters, batch.limits, self)
+        parts = []
+        for size, response, pixels in zip(batch.classes, batch.responses, batch.pixels, strict=True):
+            channel, noise = self._electronics_behind(size, pixels, seed)
+            arrays = (size, response, batch.deposits, batch.frame, values, channel, noise)
+            parts.append(self._record(*arrays)[: pixels.ix.shape[0]])
+        return recording.assembled(parts, batch.all_pixels(), self.detector, self.backend)
+
+    def __call__(
+        self, segments: Segments | np.ndarray, parameters: Parameters | None = None, seed: int | None = None
+    ) -> Hits:
+        """`prepare` and `hits` for these parameters alone."""
+        return self.hits(self.prepare(segments, parameters, vary=()), parameters, seed)
+
+    def _electronics_behind(self, size: SizeClass, pixels: Pixels, seed: int | None) -> tuple[Any, Any]:
+        """Channels and noise (or None) of a class, on the device."""
+        rows, ticks = size.segment.shape[0], stage4.ticks_of(size)
+        channel = recording.channels_of(self._channels, pixels, rows)
+        noise = None if seed is None else recording.noise_of(seed, pixels, rows, ticks, self.detector)
+        return self._to_device(channel), self._to_device(noise)
+
     def _response_on_device(self, *key: Any) -> Response:
-        return map_leaves(self.backend.asarray, folded_response(*key))
+        return self._to_device(folded_response(*key))
+
+    def _to_device(self, tree: Any) -> Any:
+        return map_leaves(self.backend.asarray, tree)
 
 
-def _charge(
-    size: SizeClass, response: Response, deposits: Deposits, frame: Frame, parameters: Parameters,
-    *, model: str, linked: bool,
+def _charge(stages: Callable[..., stage4.Signal], size: SizeClass, *arrays: Any) -> ep.Tensor:
+    return stage4.on_window(stages(size, *arrays), size)
+
+
+def _record(
+    stages: Callable[..., stage4.Signal], settings: Electronics, model: str, size: SizeClass, response: Response,
+    deposits: Deposits, frame: Frame, parameters: Parameters, channel: Channel, noise: Noise | None,
 ) -> ep.Tensor:  # fmt: skip
-    signal = stage4.pixel_signals(size, response, deposits, frame, parameters, model, linked)
-    return stage4.on_window(signal, size)
+    """Tick from the event's reference time, charge, adc and mask. Axes: (pixel, hit, 4)."""
+    signal = stages(size, response, deposits, frame, parameters)
+    hits = digitize(signal.charge, signal.end, channel, noise, settings, model)
+    tick = hits.tick + ep.expand_dims(signal.start, 1)
+    return ep.stack([tick, hits.charge, hits.adc, to_real(hits.mask, tick)], axis=-1)

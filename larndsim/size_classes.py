@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from .response import BEFORE, BLOCK, RESOLUTIONS, SPAN, TICK, Resolution
 LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 1.25, 1.5, 1.75)])
 FINE_LADDER = np.unique([step * 2**power for power in range(22) for step in range(8, 16)])
 OVERHEAD = 1e7  # multiplications that one more class costs
+SHARE = 0.004  # of all the work: what more padding is worth one class less, and one compilation
 LARGEST = 2e6  # numbers in the largest array of one class: larger ones are cut, to stay in the processor's caches
 
 
@@ -30,12 +31,11 @@ class Shape(NamedTuple):
     nodes: int
     blocks: int
 
-    def work(self) -> float:
-        """Multiplications per pixel, roughly."""
+    def work(self, nodes: Any, blocks: Any) -> Any:
+        """Multiplications per pixel with so many nodes and blocks, roughly."""
         r, channels = self.resolution, 24
-        bins = self.blocks * r.bins
-        node = 20 * r.points + r.basis**2 * channels + bins * (10 + channels)
-        return self.nodes * node + channels * bins * SPAN
+        node = 20 * r.points + r.basis**2 * channels + blocks * r.bins * (10 + channels)
+        return nodes * node + channels * blocks * r.bins * SPAN
 
     def numbers(self) -> float:
         """Numbers per pixel in the largest array."""
@@ -70,34 +70,30 @@ def sort_into_classes(plan: Plan, pitch: np.ndarray, ranges: Ranges) -> list[tup
         members = np.flatnonzero(kind.ravel() == number)
         shape = Shape(RESOLUTIONS[lev], float(pitch[members[0]]), int(n), int(b))
         cells[shape[:2]].append((shape, members))
-    merged = [entry for group in cells.values() for entry in _merge(group)]
+    work = sum(shape.work(*shape[2:]) * len(members) for group in cells.values() for shape, members in group)
+    merged = [entry for group in cells.values() for entry in _merge(group, max(OVERHEAD, SHARE * work))]
     return [piece for shape, members in merged for piece in _cut(shape, members)]
 
 
-def _merge(group: list[tuple[Shape, np.ndarray]]) -> list[tuple[Shape, np.ndarray]]:
-    """Merge the cheapest pair of classes again and again, while that saves more than it pads."""
-    sizes = [(shape, len(members)) for shape, members in group]
-    parts = [[index] for index in range(len(group))]
-    while len(sizes) > 1:
-        cost, i, j = min((_cost_of_merging(*sizes[i], *sizes[j]), i, j) for i in range(len(sizes)) for j in range(i))
-        if cost > OVERHEAD:
+def _merge(group: list[tuple[Shape, np.ndarray]], overhead: float) -> list[tuple[Shape, np.ndarray]]:
+    """Merge the cheapest pair of classes again and again, while that pads with less work than `overhead`."""
+    kind = group[0][0]
+    nodes, blocks = np.array([shape[2:] for shape, _ in group], dtype=float).T
+    count = np.array([len(members) for _, members in group])
+    parts = [[members] for _, members in group]
+    while len(parts) > 1:
+        own = kind.work(nodes, blocks) * count
+        joint = kind.work(np.maximum.outer(nodes, nodes), np.maximum.outer(blocks, blocks))
+        cost = joint * np.add.outer(count, count) - np.add.outer(own, own)
+        np.fill_diagonal(cost, np.inf)
+        i, j = sorted(np.unravel_index(np.argmin(cost), cost.shape))
+        if cost[i, j] > overhead:
             break
-        sizes[j] = (_hull(sizes[i][0], sizes[j][0]), sizes[i][1] + sizes[j][1])
-        parts[j] += parts.pop(i)
-        sizes.pop(i)
-    return [
-        (shape, np.sort(np.concatenate([group[index][1] for index in part])))
-        for (shape, _), part in zip(sizes, parts, strict=True)
-    ]
-
-
-def _hull(a: Shape, b: Shape) -> Shape:
-    return a._replace(nodes=max(a.nodes, b.nodes), blocks=max(a.blocks, b.blocks))
-
-
-def _cost_of_merging(a: Shape, count_a: int, b: Shape, count_b: int) -> float:
-    """Work that padding both to one shape adds."""
-    return _hull(a, b).work() * (count_a + count_b) - a.work() * count_a - b.work() * count_b
+        nodes[i], blocks[i], count[i] = max(nodes[i], nodes[j]), max(blocks[i], blocks[j]), count[i] + count[j]
+        nodes, blocks, count = (np.delete(column, j) for column in (nodes, blocks, count))
+        parts[i] += parts.pop(j)
+    shapes = [kind._replace(nodes=int(n), blocks=int(b)) for n, b in zip(nodes, blocks, strict=True)]
+    return [(shape, np.sort(np.concatenate(part))) for shape, part in zip(shapes, parts, strict=True)]
 
 
 def _cut(shape: Shape, members: np.ndarray) -> list[tuple[Shape, np.ndarray]]:

@@ -32,3 +32,11 @@ def to_real(values: Any, like: Any) -> Any:
 
 def constant(values: Any) -> Any:
     return values
+
+
+def first_true(mask: Any) -> Any:
+    return np.where(mask.any(axis=1), mask.argmax(axis=1), mask.shape[1]).astype(np.int32)
+
+
+def rounded(values: Any) -> Any:
+    return np.round(values)

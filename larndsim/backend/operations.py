@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import eagerpy as ep
 import numpy as np
+
+from .tree import leaves, map_leaves, with_leaves
 
 _MODULES = {"NumPyTensor": "numpy_operations", "PyTorchTensor": "torch_operations", "JAXTensor": "jax_operations"}
 
@@ -51,9 +54,35 @@ def to_real(values: Any, like: Any) -> Any:
     return ep.astensor(_native(like).to_real(values.raw, like.raw))
 
 
+def rounded(values: Any) -> Any:
+    """The nearest integer (of two, the even one), as a real number without gradient."""
+    return ep.astensor(_native(values).rounded(values.raw))
+
+
+def first_true(mask: Any) -> Any:
+    """Index of the first true element of each row of `mask` (rows, n), or n where there is none -> (rows,)."""
+    return ep.astensor(_native(mask).first_true(mask.raw))
+
+
 def constant(tensor: Any) -> Any:
     """The same values, without their gradient."""
     return ep.astensor(_native(tensor).constant(tensor.raw))
+
+
+def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> tuple:
+    """Apply `step(carry, row) -> carry, output` to the rows of `inputs`: the last carry, and the outputs stacked.
+
+    All are trees of tensors; those of `carry` keep their shapes, an output may be None. Compiled once where that pays.
+    """
+    native = _native(next(leaves(inputs)))
+    if hasattr(native, "scan"):
+        return native.scan(step, carry, inputs)
+    outputs = []
+    for number in range(next(leaves(inputs)).shape[0]):
+        carry, output = step(carry, map_leaves(lambda leaf, number=number: leaf[number], inputs))
+        outputs.append(output)
+    columns = zip(*map(leaves, outputs), strict=True)
+    return carry, with_leaves(outputs[0], [ep.stack(column) for column in columns])
 
 
 def to_numpy(tensor: Any) -> np.ndarray:

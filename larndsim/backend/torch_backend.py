@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -46,7 +47,8 @@ class TorchBackend(Backend):
         primals = {name: self.asarray(value).detach() for name, value in values.items()}
         columns, value = {}, None
         for name in primals:
-            with forward_ad.dual_level():
+            with warnings.catch_warnings(), forward_ad.dual_level():
+                warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, at its first forward derivative
                 dual = forward_ad.make_dual(primals[name], torch.ones_like(primals[name]))
                 out = function({**primals, name: dual})
                 pairs = [forward_ad.unpack_dual(leaf) for leaf in leaves(out)]

@@ -32,3 +32,12 @@ def to_real(values: Any, like: Any) -> Any:
 
 def constant(values: Any) -> Any:
     return values.detach()
+
+
+def first_true(mask: Any) -> Any:
+    found, index = mask.to(torch.uint8).max(dim=1)
+    return torch.where(found > 0, index, mask.shape[1]).to(torch.int32)
+
+
+def rounded(values: Any) -> Any:
+    return torch.round(values.detach())

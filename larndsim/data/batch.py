@@ -47,6 +47,7 @@ class Pixels(NamedTuple):
     ix: Any
     iy: Any
     start: Any  # us, when the window that holds the signal for all parameters within bounds begins
+    reference: Any  # the event's reference time, whole ticks
 
 
 class SizeClass(NamedTuple):
@@ -89,5 +90,5 @@ class Batch(NamedTuple):
         if len(self.pixels) == 1:
             return self.pixels[0]
         none = np.zeros(0, dtype=np.int64)
-        nothing = Pixels(none, none, none, none, np.zeros(0))
+        nothing = Pixels(none, none, none, none, np.zeros(0), none)
         return Pixels._make(np.concatenate(columns) for columns in zip(nothing, *self.pixels, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,12 @@ class Electronics:
     max_hits: int = 10
     reset_noise: Any = 900.0
     uncorrelated_noise: Any = 500.0
-    discriminator_noise: Any = 650.0
+    discriminator_noise: Any = 0.0  # 650 in DUNE's detectors
+
+    def per_pixel(self, module: np.ndarray) -> Electronics:
+        """The same for pixels of these modules (pixel,): what differs between modules becomes one value per pixel."""
+        values = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        return replace(self, **{name: value[module] for name, value in values.items() if value.ndim})
 
     def __post_init__(self) -> None:
         for field in fields(self):

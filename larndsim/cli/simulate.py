@@ -1,0 +1,240 @@
+"""Simulate a file of segments: what the pixels record, as hits or as LArPix packets.
+
+Each event is simulated by itself, within the given memory. All options may also stand in a YAML file, without the
+dashes, one per line: `backend: jax`, `set: {Ab: 0.81}`, `noise: false`. Options of the command line override it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import ArgumentError, check_choice, did_you_mean
+
+EXAMPLE = "larndsim simulate muons.h5 hits.h5 --detector module0 --electronics clocked --seed 1 --set Ab=0.81"
+
+# Every option with its default; those of the command line are None until they are given.
+DEFAULTS: dict[str, Any] = {
+    "detector": "module0",
+    "layout": None,
+    "backend": "torch",
+    "device": "cpu",
+    "dtype": "float32",
+    "electronics": "clocked",
+    "recombination": "birks",
+    "link-vdrift-eField": False,
+    "noise": None,
+    "seed": None,
+    "set": {},
+    "memory": "2GB",
+    "events": None,
+    "thresholds": None,
+    "gains": None,
+    "bad-channels": None,
+    "format": "hits",
+    "truth": True,
+}
+TEXT = {
+    "detector": ("DETECTOR", "name or YAML file"),
+    "backend": ("NAME", "torch, jax or numpy"),
+    "device": ("NAME", "cpu, cuda or cuda:N"),
+    "dtype": ("NAME", "float32 or float64"),
+    "electronics": ("NAME", "clocked (tick by tick, as the hardware) or relaxed (smooth)"),
+    "recombination": ("NAME", "birks, box or ellipsoid"),
+    "memory": ("SIZE", "what may be used, such as 500MB or 2GB"),
+    "format": ("NAME", "hits or packets"),
+    "events": ("FIRST:END", "only events with numbers from FIRST up to, not including, END"),
+    "thresholds": ("NPZ", "thresholds of the channels"),
+    "gains": ("NPZ", "gains of the channels"),
+    "bad-channels": ("JSON", "channels that are off"),
+    "seed": ("N", "same seed, same noise; 0 where there is noise and none is given"),
+}
+SWITCHES = {
+    "noise": "noise of the electronics (default: with clocked, or where a seed is given)",
+    "truth": "write which segments are behind each hit (default: yes)",
+    "link-vdrift-eField": "the drift velocity follows from the field (default: no)",
+}
+BYTES = {"": 1.0, "B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The files, and the options."""
+    parser.add_argument("input", metavar="IN.h5", help="file of segments")
+    parser.add_argument("output", metavar="OUT.h5", help="the file to write")
+    parser.add_argument("--config", metavar="YAML", help="file with any of the options below")
+    for name, (metavar, text) in TEXT.items():
+        default = "" if DEFAULTS[name] is None else f" (default: {DEFAULTS[name]})"
+        parser.add_argument(f"--{name}", metavar=metavar, help=text + default)
+    parser.add_argument("--layout", nargs="+", metavar="YAML", help="file of the pixel layout, or one per module")
+    parser.add_argument("--set", nargs="+", action="extend", metavar="NAME=VALUE", help="values of parameters")
+    for name, text in SWITCHES.items():
+        parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Simulate, and say what came out."""
+    from ..streaming import simulate_file
+
+    options = merged(arguments)
+    simulator = make_simulator(options)
+    notes = {
+        "detector_source": str(options["detector"]),
+        "layout_source": options["layout"],
+        "channel_maps": {name: options[name] for name in ("thresholds", "gains", "bad-channels")},
+        "command": command_line(arguments),
+    }
+    summary = simulate_file(simulator, arguments.input, arguments.output, make_run(options, simulator), notes)
+    seconds = max(summary.seconds, 1e-9)
+    print(
+        f"{arguments.output}: {summary.events} events, {summary.segments} segments ({summary.length:.0f} cm), "
+        f"{summary.pixels} pixels, {summary.hits - summary.left_out} hits, "
+        f"{summary.seconds:.1f} s, {summary.length / seconds:.0f} cm/s"
+    )
+    if summary.left_out:
+        print(f"larndsim: {summary.left_out} hits are left out: no channel reads their pixels", file=sys.stderr)
+
+
+def merged(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options: of the command line, else of the configuration, else the defaults."""
+    given = {name: getattr(arguments, name.replace("-", "_")) for name in DEFAULTS}
+    given = {name: value for name, value in given.items() if value is not None}
+    if "set" in given:
+        given["set"] = dict(_assignment(text) for text in given["set"])
+    config = read_config(arguments.config) if arguments.config else {}
+    both = {**config.get("set", {}), **given.get("set", {})}
+    return {**DEFAULTS, **config, **given, "set": both}
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """The options of a YAML file, under the names of `DEFAULTS`."""
+    from ..detector.checks import read_yaml
+
+    config = {str(key).replace("_", "-"): value for key, value in read_yaml(path, "config").items()}
+    config = {"link-vdrift-eField" if key.lower() == "link-vdrift-efield" else key: value for key, value in config.items()}
+    for name, value in config.items():
+        if name not in DEFAULTS:
+            known = ", ".join(DEFAULTS)
+            raise ArgumentError("config", f"have keys among {known}", f"{path} has {name!r}", did_you_mean(name, DEFAULTS))
+        _check_entry(name, value, path)
+    return {name: value for name, value in config.items() if value is not None}
+
+
+def _check_entry(name: str, value: Any, path: str) -> None:
+    """Refuse a value of the wrong kind."""
+    kinds: tuple[type, ...] = (str, int, float)
+    if name in SWITCHES:
+        kinds = (bool,)
+    elif name == "set":
+        kinds = (dict,)
+    elif name == "layout":
+        kinds = (str, list)
+    if not isinstance(value, (*kinds, type(None))) or (isinstance(value, bool) and bool not in kinds):
+        what = {bool: "true or false", dict: "a mapping of names to values", str: "text or a number"}[kinds[0]]
+        raise ArgumentError(name, f"be {what}", f"it is {value!r} in {path}")
+
+
+def make_simulator(options: dict[str, Any]) -> Any:
+    """The simulator that the options describe."""
+    import larndsim
+
+    from ..detector import load_bad_channels, load_channel_values
+
+    detector = larndsim.load_detector(options["detector"], layout=options["layout"])
+    maps = {
+        name.replace("-", "_"): None if options[name] is None else read(options[name], detector)
+        for name, read in (("thresholds", load_channel_values), ("gains", load_channel_values), ("bad-channels", load_bad_channels))
+    }
+    names = ("backend", "device", "dtype", "electronics", "recombination")
+    linked = options["link-vdrift-eField"]
+    return larndsim.Simulator(detector, **{name: options[name] for name in names}, link_vdrift_eField=linked, **maps)
+
+
+def make_run(options: dict[str, Any], simulator: Any) -> Any:
+    """What to simulate, and how."""
+    from ..streaming import FORMATS, Run
+
+    check_choice("format", options["format"], FORMATS)
+    return Run(
+        parameters=_parameters(simulator.detector.parameters, options["set"]),
+        seed=_seed(options),
+        events=_events(options["events"]),
+        format=options["format"],
+        truth=options["truth"],
+        memory=_bytes(options["memory"]),
+    )
+
+
+def _parameters(nominal: Any, values: dict[str, Any]) -> Any:
+    from ..checks import check_value
+    from ..detector.checks import as_number
+    from ..detector.parameters import check_name
+
+    for name, value in values.items():
+        check_name(str(name), "set")
+        check_value(name, as_number(name, value, "--set"))
+    return nominal._replace(**{name: float(value) for name, value in values.items()})
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ArgumentError("set", "be NAME=VALUE", f"it is {text!r}", "Write it without spaces, such as Ab=0.81.")
+    return name, value
+
+
+def _seed(options: dict[str, Any]) -> int | None:
+    """The seed of the noise; None without noise."""
+    noise, seed = options["noise"], options["seed"]
+    if noise is False and seed is not None:
+        raise ArgumentError("seed", "be given with noise alone", "there is none", "Drop --seed or --no-noise.")
+    if noise is None:
+        noise = seed is not None or options["electronics"] == "clocked"
+    return _whole("seed", 0 if seed is None else seed) if noise else None
+
+
+def _whole(name: str, value: Any) -> int:
+    text = str(value).strip()
+    if not text.isdecimal():
+        raise ArgumentError(name, "be a whole number, 0 or more", f"it is {value!r}")
+    return int(text)
+
+
+def _events(text: Any) -> tuple[int, int] | None:
+    """FIRST:END, or the number of one event."""
+    if text is None:
+        return None
+    first, colon, end = str(text).partition(":")
+    try:
+        begin = int(first or 0)
+        return begin, (int(end) if end else 2**63 - 1) if colon else begin + 1
+    except ValueError:
+        but = f"it is {text!r}"
+        raise ArgumentError("events", "be FIRST:END or the number of an event", but, "Write 0:100.") from None
+
+
+def _bytes(text: Any) -> float:
+    """2GB -> 2e9"""
+    number = str(text).strip().upper().rstrip("KMGTIB ")
+    unit = str(text).strip().upper()[len(number) :].strip()
+    try:
+        return float(number) * BYTES[unit]
+    except (ValueError, KeyError):
+        but = f"it is {text!r}"
+        raise ArgumentError("memory", "be a number of bytes with its unit", but, "Write 500MB or 2GB.") from None
+
+
+def command_line(arguments: argparse.Namespace) -> str:
+    """The command that does the same again."""
+    words = ["larndsim", "simulate", arguments.input, arguments.output]
+    for name in ("config", *DEFAULTS):
+        value = getattr(arguments, name.replace("-", "_"))
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
+    return shlex.join(words)

@@ -1,0 +1,46 @@
+"""What a file holds, without reading all of it at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from .hdf5 import PathLike, opened
+from .segments import _dataset_of, _event_of
+
+KINDS = {"segments": ("segments", "tracks"), "packets": ("packets",), "hits": ("hits",)}
+_ROWS = 2**20  # rows that are read at once
+
+
+def event_counts(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
+    """The events of a file of segments, in the order in which it first names them, and how many segments each has."""
+    with opened(path, "segments") as file:
+        event = _event_of(_dataset_of(file, path))
+    events, first, count = np.unique(event, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return events[order], count[order]
+
+
+def kind_of(path: PathLike) -> str | None:
+    """segments, hits or packets; None for an HDF5 file of something else."""
+    with opened(path, "segments, hits or packets") as file:
+        for kind, names in KINDS.items():
+            if any(isinstance(file.get(name), h5py.Dataset) for name in names):
+                return kind
+    return None
+
+
+def ranges_of(path: PathLike, dataset: str) -> tuple[int, dict[str, tuple[Any, Any]]]:
+    """Number of rows of a table, and the smallest and largest value of each of its columns of numbers."""
+    ranges: dict[str, tuple[Any, Any]] = {}
+    with opened(path, "tables") as file:
+        table = file[dataset]
+        for begin in range(0, len(table), _ROWS):
+            rows = table[begin : begin + _ROWS]
+            for name in (name for name in rows.dtype.names if rows.dtype[name].kind in "iuf"):
+                low, high = rows[name].min(), rows[name].max()
+                known = ranges.get(name, (low, high))
+                ranges[name] = min(low, known[0]), max(high, known[1])
+        return len(table), ranges

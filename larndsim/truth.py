@@ -1,0 +1,136 @@
+"""Which segments are behind each hit.
+
+A hit holds the charge that its pixel saw from the previous reset to the end of its integration. The share of a segment
+is the part of this charge that its electrons induced, as the mean response of the pixel shows them:
+
+    weight[hit, node] = charge[node] * (seen(end - arrival[node]) - seen(begin - arrival[node]))
+
+summed over the nodes of the segment. Where nothing arrived in that time (a hit that is all noise), all that the pixel
+sees counts. Plain NumPy, no gradient. Axes: (hit,), (hit, node), (pair,).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import eagerpy as ep
+import numpy as np
+from scipy.special import erf
+
+from .backend import map_leaves
+from .charge import Cloud, arriving_clouds
+from .data.batch import Batch, Pixels, SizeClass
+from .data.hits import Hits
+from .detector import Electronics, Parameters
+from .response import BEFORE, SPAN, TICK, Response
+
+MOST = 20  # segments that are named behind a hit
+_SPREAD = np.polynomial.hermite_e.hermegauss(5)  # points (in widths) and weights of a Gaussian in time
+
+
+class Truth(NamedTuple):
+    """Pairs of a hit and a segment behind it, by hit, the largest fraction first. Axis: (pair,).
+
+    The fractions of a hit sum to one. A hit on a pixel that no charge reaches has no pairs.
+    """
+
+    hit: np.ndarray  # row in the hits
+    segment: np.ndarray  # row in the segments of the batch
+    fraction: np.ndarray
+
+
+def truth_fractions(simulator: Any, batch: Batch, parameters: Parameters | None, hits: Hits | np.ndarray) -> Truth:
+    """The segments behind each hit: of `Hits`, the real ones in the order of `hits.numpy()`, or of such an array."""
+    table = hits.numpy() if isinstance(hits, Hits) else hits
+    begin, end = integration(table, simulator.detector.electronics)
+    parts = [_of_no_hits()]
+    for index, pixels in enumerate(batch.pixels):
+        hit, pixel = _matched(table, pixels)
+        if len(hit) == 0:
+            continue
+        size, response, cloud = _cloud(simulator, batch, index, parameters)
+        window = (np.stack([begin[hit], end[hit]]) - pixels.reference[pixel]) * TICK
+        weight = _weights(cloud, pixel, window, response, float(size.pitch))
+        parts.append(_fractions(hit, size.segment[pixel], weight))
+    pairs = Truth(*map(np.concatenate, zip(*parts, strict=True)))
+    order = np.argsort(pairs.hit, kind="stable")
+    return Truth(*(column[order] for column in pairs))
+
+
+def integration(hits: np.ndarray, electronics: Electronics) -> tuple[np.ndarray, np.ndarray]:
+    """When the integration of each hit begins (-inf for a pixel's first) and ends, ticks. Sorted hits. Axis: (hit,)."""
+    end = hits["tick"] + electronics.hold_ticks
+    begin = np.full(len(hits), -np.inf)
+    follows = np.ones(max(len(hits) - 1, 0), dtype=bool)
+    for name in ("event", "plane", "ix", "iy"):
+        follows &= hits[name][1:] == hits[name][:-1]
+    begin[1:][follows] = end[:-1][follows] + electronics.reset_ticks
+    return begin, end
+
+
+def _matched(hits: np.ndarray, pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of the hits on these pixels, and the row of the pixel of each."""
+    names = ("event", "plane", "ix", "iy")
+    both = np.stack([np.concatenate([getattr(pixels, name), hits[name]]) for name in names], axis=1)
+    _, identity = np.unique(both, axis=0, return_inverse=True)
+    known, wanted = np.split(identity.ravel(), [len(pixels.ix)])
+    row = np.full(identity.max(initial=-1) + 1, -1)
+    row[known] = np.arange(len(known))
+    hit = np.flatnonzero(row[wanted] >= 0)
+    return hit, row[wanted[hit]]
+
+
+def _cloud(
+    simulator: Any, batch: Batch, index: int, parameters: Parameters | None
+) -> tuple[SizeClass, Response, Cloud]:
+    """One size class and what arrives at its pixels, in NumPy whatever the backend: nothing is compiled for it."""
+    trees = batch.classes[index], batch.responses[index], batch.deposits, batch.frame
+    values = simulator.detector.parameters if parameters is None else parameters
+    size, response, deposits, frame = map_leaves(simulator.backend.numpy, trees)
+    p = Parameters(*(np.asarray(simulator.backend.numpy(value), dtype=np.float64) for value in values))
+    arguments = map_leaves(ep.astensor, (size, response, deposits, frame, p))
+    cloud = arriving_clouds(*arguments, simulator.recombination, simulator.link_vdrift_eField)
+    return size, response, Cloud(*(column.numpy().astype(np.float64) for column in cloud))
+
+
+def _weights(cloud: Cloud, pixel: np.ndarray, window: np.ndarray, response: Response, pitch: float) -> np.ndarray:
+    """Charge of each node that each hit holds, electrons. Axes: (hit, node); `window` (2, hit) in us."""
+    charge = cloud.charge * _on_pixel(cloud.x, cloud.sigma_T, pitch) * _on_pixel(cloud.y, cloud.sigma_T, pitch)
+    charge, arrival, width = charge[pixel], cloud.arrival[pixel], np.sqrt(cloud.variance_t)[pixel]
+    lags = TICK * (np.arange(SPAN) - BEFORE)
+    points, weights = _SPREAD
+    seen = sum(
+        weight / weights.sum() * np.diff(_mean_response(window[:, :, None] - arrival - point * width, lags, response), axis=0)[0]
+        for point, weight in zip(points, weights, strict=True)
+    )
+    held = charge * seen
+    return np.where(held.sum(axis=1, keepdims=True) > 0.0, held, charge)
+
+
+def _mean_response(lag: np.ndarray, lags: np.ndarray, response: Response) -> np.ndarray:
+    """Fraction of a charge that the pixel has seen `lag` us after its arrival, on average over its face."""
+    return np.interp(lag, lags, response.kernel[0], left=0.0, right=1.0)
+
+
+def _on_pixel(offset: np.ndarray, sigma: np.ndarray, pitch: float) -> np.ndarray:
+    """Share of a cloud around `offset` (cm from the pixel's centre) that lies on the pixel, along one axis."""
+    scale = np.sqrt(0.5) / sigma
+    return 0.5 * (erf((0.5 * pitch - offset) * scale) + erf((0.5 * pitch + offset) * scale))
+
+
+def _fractions(hit: np.ndarray, segment: np.ndarray, weight: np.ndarray) -> Truth:
+    """Weights of nodes (hit, node) -> fractions of segments."""
+    row, node = np.nonzero(weight > 0.0)
+    pair, index = np.unique(np.stack([row, segment[row, node]], axis=1), axis=0, return_inverse=True)
+    total = np.bincount(index.ravel(), weights=weight[row, node], minlength=len(pair))
+    order = np.lexsort([-total, pair[:, 0]])
+    row, owner, total = pair[order, 0], pair[order, 1], total[order]
+    kept = np.arange(len(row)) - np.searchsorted(row, row) < MOST
+    row, owner, total = row[kept], owner[kept], total[kept]
+    fraction = total / np.bincount(row, weights=total, minlength=len(hit))[row]
+    return Truth(hit[row], owner.astype(np.int64), fraction)
+
+
+def _of_no_hits() -> Truth:
+    none = np.zeros(0, dtype=np.int64)
+    return Truth(none, none, np.zeros(0))

@@ -1,0 +1,100 @@
+"""What all losses share: where NumPy ends and EagerPy begins, and the checks of options.
+
+A loss has two halves. `arguments` (NumPy) pairs the prediction with the target and lays both out in arrays of fixed
+shape; `formula` (EagerPy, compiled where the framework can) makes a number of them.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from larndsim.backend import Backend
+from larndsim.data.hits import HIT_FIELDS
+from larndsim.errors import ArgumentError
+
+# What LArPix resolves: the noise of a reset and of a digitisation make some 1000 electrons; on the slope at the
+# threshold these are some 3 clock ticks, in which electrons drift 0.05 cm.
+CHARGE, TIME, DEPTH = 1000.0, 3.0, 0.05
+
+
+@dataclass(frozen=True)
+class Loss(ABC):
+    """A distance between a prediction, which carries the gradient, and a target, which does not."""
+
+    observable: ClassVar[str] = "hits"  # or "waveform": what `prediction` and `target` are
+    free: ClassVar[tuple[str, ...]] = ()  # options that are not positive numbers
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if name not in self.free:
+                check_positive(name, value)
+
+    def value(self, prediction: Any, target: Any, backend: Backend) -> Any:
+        """The loss, a native scalar."""
+        return compiled(self.formula, backend)(*self.arguments(prediction, target, backend))
+
+    @abstractmethod
+    def arguments(self, prediction: Any, target: Any, backend: Backend) -> tuple:
+        """Native arrays that the formula takes."""
+
+    @abstractmethod
+    def formula(self, *arguments: Any) -> Any:
+        """EagerPy arrays -> EagerPy scalar."""
+
+
+class ResidualLoss(Loss):
+    """Half the mean square of residuals, for methods that want the residuals themselves."""
+
+    def residuals(self, prediction: Any, target: Any, backend: Backend) -> Any:
+        """Residuals in units of the resolution: a native array (residual,) of fixed length."""
+        return compiled(self.differences, backend)(*self.arguments(prediction, target, backend))
+
+    @abstractmethod
+    def differences(self, *arguments: Any) -> Any:
+        """EagerPy arrays -> EagerPy array (residual,)."""
+
+    def formula(self, *arguments: Any) -> Any:
+        residuals = self.differences(*arguments)
+        return 0.5 * (residuals**2).sum() / max(residuals.shape[0], 1)
+
+
+@lru_cache(maxsize=64)
+def compiled(method: Callable[..., Any], backend: Backend) -> Callable[..., Any]:
+    """A method of a loss, from native arrays to native arrays; equal losses share it."""
+    return backend.compile(method)
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Refuse an option that is not a finite number greater than zero."""
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise ArgumentError(name, "be a number greater than 0", f"it is {value!r}")
+
+
+def check_hits(target: Any) -> None:
+    """Refuse a target that is not a structured array of hits."""
+    names = getattr(getattr(target, "dtype", None), "names", None) or ()
+    missing = [name for name, _ in HIT_FIELDS if name not in names]
+    if missing:
+        remedy = "Take it from `hits.numpy()` or from a hits file."
+        raise ArgumentError("target", "be a structured array of hits", f"it lacks {', '.join(missing)}", remedy)
+
+
+def rows_of(wanted: tuple[np.ndarray, ...], held: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Row of `held` that agrees with each row of `wanted` in all columns, -1 where none does. Axis: (wanted,)."""
+    count = len(wanted[0])
+    if not count or not len(held[0]):
+        return np.full(count, -1)
+    columns = [np.unique(np.concatenate(pair), return_inverse=True)[1] for pair in zip(wanted, held, strict=True)]
+    keys = np.ravel_multi_index(columns, [int(column.max()) + 1 for column in columns])
+    order = np.argsort(keys[count:], kind="stable")
+    known = keys[count:][order]
+    row = np.minimum(np.searchsorted(known, keys[:count]), len(known) - 1)
+    return np.where(known[row] == keys[:count], order[row], -1)

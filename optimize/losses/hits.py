@@ -1,0 +1,73 @@
+"""Hits against hits of the same pixel and order: the loss for fits to what the detector records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import eagerpy as ep
+import numpy as np
+
+from larndsim.backend import Backend
+from larndsim.backend.operations import to_real
+from larndsim.data.hits import Hits
+
+from .base import CHARGE, TIME, ResidualLoss, check_hits, rows_of
+
+IDENTITY = ("event", "plane", "ix", "iy", "order")
+
+
+@dataclass(frozen=True)
+class HitsLoss(ResidualLoss):
+    """Residuals of charge and time, and of the presence, of every hit that is predicted or found.
+
+    The last hit of a pixel comes and goes where its charge passes the `threshold` (electrons; default: the smallest
+    charge in the target). So a hit counts with a weight w that fades to zero there, over about a resolution:
+
+        w w' (charge - charge') / resolution,    w w' (tick - tick') / resolution,    unmatched (w - w')
+
+    with a prime for the target, and w = 0 where there is no hit: no step when a hit appears, none in the gradient.
+    """
+
+    charge: float = CHARGE  # resolution, electrons
+    time: float = TIME  # resolution, ticks
+    unmatched: float = 3.0  # what a hit without partner costs, in resolutions
+    threshold: float | None = None
+
+    free: ClassVar[tuple[str, ...]] = ("threshold",)
+
+    def arguments(self, prediction: Hits, target: np.ndarray, backend: Backend) -> tuple:
+        """Axes: (slot,) of the prediction; (hit,) of the target, for those whose pixel has no slot."""
+        check_hits(target)
+        slots = tuple(np.asarray(getattr(prediction, name)) for name in IDENTITY)
+        row = rows_of(slots, tuple(target[name] for name in IDENTITY))
+        found = row >= 0
+        charge, tick = np.zeros(len(row)), np.zeros(len(row))
+        charge[found] = target["charge"][row[found]]
+        tick[found] = target["tick"][row[found]] - np.broadcast_to(prediction.reference, row.shape)[found]
+        elsewhere = np.delete(target["charge"], row[found])
+        lowest = target["charge"].min(initial=np.inf)
+        threshold = self.threshold or (lowest if np.isfinite(lowest) else 0.0)
+        constants = (charge, tick, found.astype(np.float64), elsewhere, np.float64(threshold))
+        return (prediction.charge, prediction.tick, prediction.mask, *map(backend.asarray, constants))
+
+    def differences(
+        self, charge: Any, tick: Any, mask: Any, known_charge: Any, known_tick: Any, found: Any, elsewhere: Any,
+        threshold: Any,
+    ) -> Any:  # fmt: skip
+        """Residuals of charge, time and presence, slot by slot, then of the hits elsewhere."""
+        weight = to_real(mask, charge) * self._presence(charge, threshold)
+        known_weight = found * self._presence(known_charge, threshold)
+        both = weight * known_weight
+        parts = (
+            both * (charge - known_charge) * (1 / self.charge),
+            both * (tick - known_tick) * (1 / self.time),
+            (weight - known_weight) * self.unmatched,
+            self._presence(elsewhere, threshold) * self.unmatched,
+        )
+        return ep.concatenate(parts, axis=0)
+
+    def _presence(self, charge: Any, threshold: Any) -> Any:
+        """The weight of a hit: 0 at the threshold, 1 some resolutions above."""
+        above = ep.maximum(charge - threshold, 0.0) * (1 / self.charge)
+        return 1.0 - ep.exp(-0.5 * above * above)

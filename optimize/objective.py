@@ -1,0 +1,128 @@
+"""What a fit minimises: the loss over all batches as a function of the scaled parameters, with its derivatives.
+
+How to differentiate is a choice: `direct` (backwards through all batches at once), `checkpointed` (backwards through
+one batch at a time, so that only one is held in memory), `forward` (one derivative per parameter, no memory at all).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import larndsim
+from larndsim import Parameters, Simulator
+
+from .scaling import Scaling
+
+MODES = ("direct", "checkpointed", "forward")
+
+
+class Normal(NamedTuple):
+    """The least-squares problem at one point: half the mean of r^2, J^T J and J^T r, summed over `count` residuals.
+
+    Axes: (parameter, parameter), (parameter,); derivatives are by the scaled parameters.
+    """
+
+    loss: float
+    matrix: np.ndarray
+    slope: np.ndarray
+    count: int
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """Of the loss. Axis: (parameter,)."""
+        return self.slope / max(self.count, 1)
+
+    def is_finite(self) -> bool:
+        """Whether all of it was computed."""
+        return bool(np.isfinite(self.loss) and np.isfinite(self.matrix).all() and np.isfinite(self.slope).all())
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of predictions against targets, one per batch; `parameters` holds those that are not fitted.
+
+    Batches are weighted by the size of their target (hits), or of their residuals.
+    """
+
+    simulator: Simulator
+    batches: tuple[Any, ...]
+    targets: tuple[Any, ...]
+    loss: Any
+    scaling: Scaling
+    parameters: Parameters
+    mode: str = "direct"
+
+    @property
+    def has_residuals(self) -> bool:
+        """Whether the loss is a sum of squares, so that its curvature says how large the errors are."""
+        return hasattr(self.loss, "residuals")
+
+    def predict(self, batch: Any, parameters: Parameters) -> Any:
+        """What the loss compares: hits or waveforms."""
+        return getattr(self.simulator, PREDICTIONS[self.loss.observable])(batch, parameters)
+
+    def value_and_grad(self, u: np.ndarray, batches: Iterable[int] | None = None) -> tuple[float, np.ndarray]:
+        """Loss and its gradient by u, over some batches (default: all)."""
+        chosen = range(len(self.batches)) if batches is None else tuple(batches)
+        groups = [chosen] if self.mode == "direct" else [(index,) for index in chosen]
+        derive = larndsim.jacobian if self.mode == "forward" else larndsim.value_and_grad
+        value, weight, gradient = 0.0, 0.0, np.zeros(len(u))
+        for group in groups:
+            weights: list[float] = []
+
+            def total(parameters: Parameters, group: Any = group, weights: list[float] = weights) -> Any:
+                pairs = [self._weighted(index, parameters) for index in group]
+                weights[:] = [weight for _, weight in pairs]
+                return sum(value for value, _ in pairs)
+
+            found, slopes = derive(total, self._at(u), self.scaling.names, self.simulator.backend)
+            value += self._number(found)
+            weight += sum(weights)
+            gradient += [self._number(slopes[name]) for name in self.scaling.names]
+        weight = max(weight, 1.0)
+        return value / weight, gradient * self.scaling.slope(u) / weight
+
+    def normal(self, u: np.ndarray) -> Normal:
+        """The least-squares problem at u, over all batches, with the Jacobian in forward mode."""
+        names, slope = self.scaling.names, self.scaling.slope(u)
+        matrix, vector, squares, count = np.zeros((len(u), len(u))), np.zeros(len(u)), 0.0, 0
+        for index in range(len(self.batches)):
+            r, columns = larndsim.jacobian(
+                lambda p, index=index: self._residuals(index, p), self._at(u), names, self.simulator.backend
+            )
+            residual = self._array(r)
+            J = np.stack([self._array(columns[name]) for name in names], axis=1) * slope
+            matrix += J.T @ J
+            vector += J.T @ residual
+            squares += float(residual @ residual)
+            count += len(residual)
+        return Normal(0.5 * squares / max(count, 1), matrix, vector, count)
+
+    def _residuals(self, index: int, parameters: Parameters) -> Any:
+        prediction = self.predict(self.batches[index], parameters)
+        return self.loss.residuals(prediction, self.targets[index], self.simulator.backend)
+
+    def _weighted(self, index: int, parameters: Parameters) -> tuple[Any, float]:
+        """The loss of one batch times its weight, and the weight."""
+        if self.has_residuals:
+            r = self._residuals(index, parameters)
+            return 0.5 * (r * r).sum(), float(r.shape[0])
+        target = self.targets[index]
+        prediction = self.predict(self.batches[index], parameters)
+        return self.loss.value(prediction, target, self.simulator.backend) * len(target), float(len(target))
+
+    def _at(self, u: np.ndarray) -> Parameters:
+        return self.parameters._replace(**self.scaling.values(u))
+
+    def _number(self, value: Any) -> float:
+        return float(self.simulator.backend.numpy(value))
+
+    def _array(self, value: Any) -> np.ndarray:
+        return self.simulator.backend.numpy(value).astype(np.float64)
+
+
+PREDICTIONS = {"hits": "hits", "waveform": "charge"}  # what the simulator's method for each observable is called

@@ -1,0 +1,150 @@
+"""What a simulator refuses, and what passes through it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import larndsim
+from larndsim import ArgumentError, Simulator
+from larndsim.backend import installed
+from tests import cases
+
+SEGMENT = cases.CASES["oblique"]
+PARAMETERS = cases.DETECTOR.parameters
+
+
+@pytest.mark.parametrize(
+    "arguments,sentence",
+    [
+        ({"backend": "tensorflow"}, "Argument `backend` must be one of"),
+        ({"backend": "numpy", "device": "cuda"}, "Argument `device` must be cpu"),
+        ({"dtype": "float16"}, "Argument `dtype` must be one of float32, float64"),
+        ({"recombination": "brks"}, "Did you mean `birks`?"),
+        ({"detector": "modul0"}, "Argument `source` must"),
+    ],
+)
+def test_choices_are_checked(arguments, sentence):
+    with pytest.raises(ArgumentError) as caught:
+        Simulator(**arguments)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["cuda:9", "tpu"])
+def test_a_device_that_is_not_there(device, backend):
+    with pytest.raises(ArgumentError, match="Argument `device` must"):
+        Simulator(backend=backend, device=device)
+
+
+def test_a_backend_that_is_not_installed(monkeypatch):
+    monkeypatch.setattr("larndsim.backend.installed", lambda: ["numpy"])
+    with pytest.raises(ArgumentError, match="pip install"):
+        Simulator(backend=next(name for name in ("torch", "jax", "numpy") if name in installed() and name != "numpy"))
+
+
+@pytest.mark.parametrize(
+    "change,sentence",
+    [
+        ({"lifetime": -1.0}, "Argument `lifetime` must be greater than 0, but it is -1"),
+        ({"vdrift": np.nan}, "Argument `vdrift` must be finite, but it is nan"),
+        ({"vdrift": 0.3}, "Argument `vdrift` must lie within 0.136 and 0.184, which this batch was planned for"),
+        ({"shift_x": "far"}, "Argument `shift_x` must be a number"),
+    ],
+)
+def test_parameters_are_checked(change, sentence, backend):
+    sim = Simulator(cases.DETECTOR, backend=backend)
+    batch = sim.prepare(SEGMENT)
+    with pytest.raises(ArgumentError) as caught:
+        sim.charge(batch, PARAMETERS._replace(**change))
+    assert sentence in str(caught.value)
+
+
+def test_what_was_not_to_vary_is_refused(backend):
+    sim = Simulator(cases.DETECTOR, backend=backend)
+    batch = sim.prepare(SEGMENT, vary=("Ab", "lifetime"))
+    sim.charge(batch, PARAMETERS._replace(Ab=0.85, lifetime=900.0, kb=0.05))
+    with pytest.raises(ArgumentError, match=r"`tran_diff` must .* Prepare the batch with vary=\['tran_diff', ...\]"):
+        sim.charge(batch, PARAMETERS._replace(tran_diff=9e-6))
+
+
+def test_unknown_names(backend):
+    sim = Simulator(cases.DETECTOR, backend=backend)
+    with pytest.raises(ArgumentError, match=r"Argument `vary` must .* Did you mean `lifetime`\?"):
+        sim.prepare(SEGMENT, vary=("lifetme",))
+    with pytest.raises(ArgumentError, match="Argument `parameters` must be a"):
+        sim.charge(sim.prepare(SEGMENT), {"Ab": 0.8})
+
+
+@pytest.mark.parametrize("field,value", [("x_start", np.nan), ("dE", -1.0), ("t", np.inf)])
+def test_segments_are_checked(field, value):
+    sim = Simulator(cases.DETECTOR, backend="numpy")
+    with pytest.raises(ArgumentError, match=f"Argument `segments.{field}` must .* in row 0"):
+        sim.prepare(SEGMENT._replace(**{field: np.array([value])}))
+
+
+def test_traced_values_outside_the_plan_become_nan(differentiable_backend):
+    if differentiable_backend == "torch":
+        from torch.func import grad as derivative
+    else:
+        from jax import grad as derivative
+    sim = Simulator(cases.DETECTOR, backend=differentiable_backend, dtype="float32")
+    batch = sim.prepare(SEGMENT)
+
+    def loss(v):
+        return sim.charge(batch, PARAMETERS._replace(vdrift=v)).charge.sum()
+
+    inside, outside = (sim.backend.asarray(v) for v in (0.16, 0.25))
+    assert np.isfinite(float(derivative(loss)(inside)))
+    assert np.isnan(float(derivative(loss)(outside)))
+
+
+def test_no_segments_give_no_pixels(backend):
+    sim = Simulator(cases.DETECTOR, backend=backend)
+    waveforms = sim.charge(sim.prepare(SEGMENT.select(slice(0, 0))))
+    assert waveforms.charge.shape[0] == len(waveforms.event) == 0
+
+
+def test_a_structured_array_is_as_good_as_a_file(tmp_path, backend):
+    sim = Simulator(cases.DETECTOR, backend=backend)
+    segments = larndsim.generate("muons", n=1, seed=3)
+    larndsim.write_segments(tmp_path / "muons.h5", segments)
+    import h5py
+
+    with h5py.File(tmp_path / "muons.h5") as file:
+        array = file["segments"][:]
+    a, b = (sim.backend.numpy(sim.charge(sim.prepare(s, vary=())).charge) for s in (segments, array))
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-2)
+
+
+def test_one_value_per_module(backend):
+    """A detector of two modules, each with a field of its own."""
+    import dataclasses
+
+    geometry = cases.GEOMETRY
+    twice = type(geometry)(*(np.concatenate([column, column]) for column in geometry))
+    away = np.repeat([0.0, 100.0], 2)
+    twice = twice._replace(
+        module=np.repeat([0, 1], 2),
+        **{name: getattr(twice, name) + away for name in ("anode_z", "cathode_z")},
+    )
+    detector = dataclasses.replace(cases.DETECTOR, geometry=twice)
+    moved = SEGMENT._replace(z_start=SEGMENT.z_start + 100.0, z_end=SEGMENT.z_end + 100.0)
+    sim = Simulator(detector, backend=backend, dtype="float64")
+    parameters = PARAMETERS._replace(eField=np.array([0.5, 0.46]), lifetime=np.array([2200.0, 800.0]))
+    one = Simulator(cases.DETECTOR, backend=backend, dtype="float64")
+    for segments, values in ((SEGMENT, PARAMETERS), (moved, PARAMETERS._replace(eField=0.46, lifetime=800.0))):
+        charge = sim.charge(sim.prepare(segments), parameters).charge
+        known = one.charge(one.prepare(SEGMENT), values).charge
+        np.testing.assert_allclose(sim.backend.numpy(charge), one.backend.numpy(known), rtol=1e-9)
+
+
+def test_trees_pass_through_transformations():
+    jax = pytest.importorskip("jax")
+    sim = Simulator(cases.DETECTOR, backend="jax", dtype="float32")
+    batch = sim.prepare(SEGMENT, vary=("Ab",))
+    inside = jax.jit(lambda b, p: sim.charge(b, p))(batch, PARAMETERS)
+    outside = sim.charge(batch, PARAMETERS)
+    np.testing.assert_allclose(inside.charge, outside.charge, rtol=1e-5, atol=1e-3)
+    values = jax.numpy.array([0.79, 0.8])
+    many = jax.vmap(lambda Ab: sim.charge(batch, PARAMETERS._replace(Ab=Ab)).charge)(values)
+    np.testing.assert_allclose(many[1], outside.charge, rtol=1e-5, atol=1e-3)
