@@ -12,7 +12,6 @@ The response's kernel already holds part of the spread in time, so that g and th
 
 from __future__ import annotations
 
-from math import pi
 from typing import Any, NamedTuple
 
 import eagerpy as ep
@@ -26,7 +25,22 @@ from .pixelization import TAILS
 from .quenching import quench
 from .response import AFTER, BEFORE, BLOCK, SPAN, TICK, Response
 
-ROWS = SPAN // BLOCK  # blocks of ticks on which one block of arrivals is seen
+
+class Row(NamedTuple):
+    """What the nodes of a segment have in common. Axes: (segment,), or (pixel, node)."""
+
+    x: Any  # cm, where the segment starts in its frame
+    y: Any
+    z: Any
+    dx: Any  # cm, from its start to its end
+    dy: Any
+    dz: Any
+    enter: Any  # where, 0..1, it enters its TPC
+    inside: Any  # and how much of it lies within
+    dE: Any
+    dEdx: Any
+    t: Any
+    direction: Any
 
 
 class Cloud(NamedTuple):
@@ -48,12 +62,23 @@ class Signal(NamedTuple):
     charge: Any  # electrons
 
 
+def lines_in_boxes(deposits: Deposits, frame: Frame, parameters: Parameters) -> Any:
+    """One row per segment, after the shifts: `Row`. Axes: (segment, column)."""
+    p = per_segment(parameters, frame)
+    line = Line(
+        deposits.x_start, deposits.y_start, deposits.z_start, deposits.x_end - deposits.x_start,
+        deposits.y_end - deposits.y_start, deposits.z_end - deposits.z_start,
+    ).moved(p.shift_x, p.shift_y, p.shift_z)  # fmt: skip
+    enter, leave = clip(line, frame)
+    columns = Row(*line, enter, leave - enter, deposits.dE, deposits.dEdx, deposits.t, frame.direction)
+    return ep.stack(columns, axis=-1)
+
+
 def pixel_signals(
-    size: SizeClass, response: Response, deposits: Deposits, frame: Frame, parameters: Parameters,
-    model: str, linked: bool,
-) -> Signal:  # fmt: skip
-    """The cumulative charge of all pixels of a size class."""
-    cloud = arriving_clouds(size, response, deposits, frame, parameters, model, linked)
+    size: SizeClass, response: Response, rows: Any, frame: Frame, parameters: Parameters, model: str, linked: bool
+) -> Signal:
+    """The cumulative charge of all pixels of a size class; `rows` are the `lines_in_boxes`."""
+    cloud = arriving_clouds(size, response, rows, frame, parameters, model, linked)
     start, end, density = arrival_density(cloud, size, response)
     # divided by its sum, the density loses no charge however coarse the bins are
     share = channel_shares(cloud, response) / density.sum(axis=-1, keepdims=True)
@@ -62,34 +87,27 @@ def pixel_signals(
     seen = batched_matmul(share.transpose((0, 2, 1)), density)
     seen = seen.reshape((pixels, channels, blocks, bins)).transpose((0, 2, 1, 3))
     shown = matmul(seen.reshape((pixels * blocks, channels * bins)), response.kernel)
-    return Signal(start - BEFORE, end + BEFORE + AFTER, overlapped(shown.reshape((pixels, blocks, ROWS, BLOCK)), size.blocks))
+    return Signal(start - BEFORE, end + BEFORE + AFTER, overlapped(shown.reshape((pixels, blocks, SPAN)), size.blocks))
 
 
 def arriving_clouds(
-    size: SizeClass, response: Response, deposits: Deposits, frame: Frame, parameters: Parameters,
-    model: str, linked: bool,
-) -> Cloud:  # fmt: skip
+    size: SizeClass, response: Response, rows: Any, frame: Frame, parameters: Parameters, model: str, linked: bool
+) -> Cloud:
     """Quench and drift the nodes of a size class."""
-    p = per_segment(parameters, frame)
-    line = Line(
-        deposits.x_start, deposits.y_start, deposits.z_start, deposits.x_end - deposits.x_start,
-        deposits.y_end - deposits.y_start, deposits.z_end - deposits.z_start,
-    ).moved(p.shift_x, p.shift_y, p.shift_z)  # fmt: skip
-    enter, leave = clip(line, frame)
-    columns = (*line, enter, leave - enter, deposits.dE, deposits.dEdx, deposits.t, frame.direction)
-    rows = take(ep.stack(columns, axis=-1), size.segment)
-    x, y, z, dx, dy, dz, enter, inside, dE, dEdx, t, direction = (rows[..., i] for i in range(len(columns)))
-    p = per_node(p, size.segment)
-    v = velocity(p, linked)
-    u = enter + inside * size.position
-    drifted = drift(-direction * (z + u * dz), t, p, v, response.smallest[0])
-    length2 = dx**2 + dy**2 + dz**2
-    cos2 = dz**2 / ep.where(length2 > 0.0, length2, ep.ones_like(length2))
-    pitch = size.pitch
+    table = take(rows, size.segment)
+    line = Row(*(table[..., column] for column in range(len(Row._fields))))
+    p = per_node(per_segment(parameters, frame), size.segment)
+    u = line.enter + line.inside * size.position
+    d = -line.direction * (line.z + u * line.dz)
+    drifted = drift(d, line.t, p, velocity(p, linked), response.smallest[0])
+    length2 = line.dx**2 + line.dy**2 + line.dz**2
+    cos2 = line.dz**2 / ep.where(length2 > 0.0, length2, ep.ones_like(length2))
+    columns = ep.expand_dims(size.ix, 1) - take(frame.ix, size.segment)
+    lines = ep.expand_dims(size.iy, 1) - take(frame.iy, size.segment)
     return Cloud(
-        charge=quench(dE, dEdx, cos2, p, model) * drifted.survival * inside * size.weight,
-        x=x + u * dx - to_real(ep.expand_dims(size.ix, 1) - take(frame.ix, size.segment), pitch) * pitch,
-        y=y + u * dy - to_real(ep.expand_dims(size.iy, 1) - take(frame.iy, size.segment), pitch) * pitch,
+        charge=quench(line.dE, line.dEdx, cos2, p, model) * drifted.survival * line.inside * size.weight,
+        x=line.x + u * line.dx - to_real(columns, u) * size.pitch,
+        y=line.y + u * line.dy - to_real(lines, u) * size.pitch,
         sigma_T=drifted.sigma_T,
         arrival=drifted.arrival,
         variance_t=ep.maximum(drifted.variance_t - response.kernel_variance, response.smallest[1]),
@@ -108,18 +126,14 @@ def per_node(parameters: Parameters, segment: Any) -> Parameters:
 
 def channel_shares(cloud: Cloud, response: Response) -> Any:
     """Charge of each node in each channel of the response. Axes: (pixel, node, channel)."""
-    x = matmul(_on_face(cloud.x, cloud.sigma_T, response.points), response.basis)
-    y = matmul(_on_face(cloud.y, cloud.sigma_T, response.points), response.basis)
-    x = x * ep.expand_dims(cloud.charge, -1)
+    offset = ep.expand_dims(ep.stack([cloud.x, cloud.y], axis=-1), -1)
+    scale = ep.expand_dims(ep.expand_dims((0.5**0.5) / cloud.sigma_T, -1), -1)
+    # the Gaussian on both halves of the face, folded: (pixel, node, [x, y], point)
+    folded = bell((response.points - offset) * scale) + bell((response.points + offset) * scale)
+    face = matmul(folded, response.basis)
+    x, y = face[:, :, 0], face[:, :, 1] * ep.expand_dims(cloud.charge / cloud.sigma_T**2, -1)
     square = ep.expand_dims(x, -1) * ep.expand_dims(y, -2)
     return matmul(square.reshape((*x.shape[:2], -1)), response.mixing)
-
-
-def _on_face(offset: Any, sigma: Any, points: Any) -> Any:
-    """Gaussian of width sigma around `offset` on both halves of the face, folded. Axes: (pixel, node, point)."""
-    scale = ep.expand_dims((0.5**0.5) / sigma, -1)
-    near, far = (points - ep.expand_dims(offset, -1)) * scale, (points + ep.expand_dims(offset, -1)) * scale
-    return (bell(near) + bell(far)) * (scale * pi**-0.5)
 
 
 def bell(x: Any) -> Any:
@@ -128,7 +142,7 @@ def bell(x: Any) -> Any:
 
 
 def arrival_density(cloud: Cloud, size: SizeClass, response: Response) -> tuple[Any, Any, Any]:
-    """First tick of each pixel's blocks and how many ticks until all has arrived (pixel,); the bell (pixel, node, bin)."""
+    """First tick of each pixel's blocks, and how many until all has arrived (pixel,); the bell (pixel, node, bin)."""
     tail = TAILS * ep.sqrt(cloud.variance_t)
     start = floor(constant(cloud.arrival - tail).min(axis=1) / TICK)
     end = floor(constant(cloud.arrival + tail).max(axis=1) / TICK) + 1.0 - start
@@ -140,27 +154,25 @@ def arrival_density(cloud: Cloud, size: SizeClass, response: Response) -> tuple[
 
 
 def overlapped(shown: Any, blocks: Any) -> Any:
-    """Sum what the blocks of arrivals show on overlapping ticks. (pixel, block, row, tick) -> (pixel, tick).
+    """Sum what the blocks of arrivals show on overlapping ticks. (pixel, block, tick) -> (pixel, tick).
 
-    Block b covers the rows b to b + ROWS; from then on it shows its total.
+    Block b covers the ticks from b * BLOCK on; after its SPAN it shows its total.
     """
     pixels, count = shown.shape[:2]
-    total = shown[:, :, -1, -1]
-    rows = count - 1 + ROWS
-    summed = sum(
-        ep.pad(shown[:, :, row, :], ((0, 0), (row, rows - count - row), (0, 0)), mode="constant", value=0.0)
-        for row in range(ROWS)
-    )
-    if count > 1:
-        row = ep.arange(blocks, 0, rows)
-        over = ep.expand_dims(row, 0) >= ep.expand_dims(blocks, 1) + ROWS
-        summed = summed + ep.expand_dims(matmul(total, to_real(over, total)), -1)
-    return summed.reshape((pixels, rows * BLOCK))
+    if count == 1:
+        return shown.reshape((pixels, SPAN))
+    ticks = (count - 1) * BLOCK + SPAN
+    # rows that are BLOCK too long, read again as rows of the right length: each begins one block later than the last
+    long = ep.pad(shown, ((0, 0), (0, 0), (0, ticks + BLOCK - SPAN)), mode="constant", value=0.0)
+    skewed = long.reshape((pixels, -1))[:, : count * ticks].reshape((pixels, count, ticks))
+    row = ep.arange(blocks, 0, ticks)
+    over = ep.expand_dims(row, 0) >= ep.expand_dims(blocks, 1) * BLOCK + SPAN
+    return skewed.sum(axis=1) + matmul(shown[:, :, -1], to_real(over, shown))
 
 
 def ticks_of(size: SizeClass) -> int:
     """Number of ticks of the signals of a class."""
-    return (size.blocks.shape[0] - 1 + ROWS) * BLOCK
+    return (size.blocks.shape[0] - 1) * BLOCK + SPAN
 
 
 def on_window(signal: Signal, size: SizeClass) -> Any:

@@ -18,12 +18,11 @@ from .detector import Geometry, Parameters, load_channel_values, load_detector, 
 from .errors import ArgumentError
 from .io import read_hits, read_hits_info, read_segments
 from .simulation import Simulator
-from .truth import integration
 
 INK, PAPER, FRAME, GRID = "#e8e6e3", "#10131c", "#555a66", "#2a2f3d"
 TRUTH, SIGNAL, LEVEL, HIT = "#5fd7ff", "#ffb454", "#ff6b6b", "#9be564"
 COLOURS = "inferno"
-STYLE = {
+STYLE: Any = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.titlecolor"), INK),
     **{"axes.edgecolor": FRAME, "axes.facecolor": PAPER, "figure.facecolor": PAPER, "savefig.facecolor": PAPER},
     **{"font.size": 10, "axes.titlesize": 10, "legend.facecolor": PAPER, "legend.edgecolor": "none"},
@@ -58,7 +57,7 @@ def load_event(path: Any, number: int, segments: Any = None) -> Event:
     if segments is None and (source is None or not os.path.exists(source)):
         _check_there(hits, path, number)
         return event
-    return _with_truth(event, read_segments(source, events=[number]))
+    return _with_truth(event, read_segments(str(source), events=[number]))
 
 
 def _check_there(hits: np.ndarray, path: Any, number: int) -> None:
@@ -104,7 +103,7 @@ def draw_event(event: Event) -> Any:
         engine: Any = figure.get_layout_engine()
         engine.set(w_pad=0.08, h_pad=0.08)
         figure.suptitle(_title(event), x=0.01, ha="left", fontsize=13)
-        left, right = figure.subfigures(1, 2, width_ratios=[1.05, 1])
+        left, right = figure.subfigures(1, 2, width_ratios=[1.05, 1])  # type: ignore[misc]
         norm = _norm(event)
         _draw_planes(left, event, norm)
         if event.waveforms is None or not len(event.waveforms.event):
@@ -174,7 +173,7 @@ def _draw_plane(axis: Any, event: Event, plane: int, norm: Any) -> Any:
     mesh = axis.pcolormesh(x, y, np.ma.masked_less_equal(image.T, 0.0), norm=norm, cmap=COLOURS, rasterized=True)
     truth = _within(event, plane)
     if truth is not None:
-        axis.plot([truth.x_start, truth.x_end], [truth.y_start, truth.y_end], color=TRUTH, lw=0.9)
+        axis.plot([truth.x_start, truth.x_end], [truth.y_start, truth.y_end], color=TRUTH, lw=0.5)
     axis.set(xlim=x[[0, -1]], ylim=y[[0, -1]], aspect="equal")
     return mesh
 
@@ -187,11 +186,16 @@ def _draw_drift(axis: Any, event: Event, plane: int, norm: Any) -> None:
     axis.scatter(hits["x"], times, c=hits["charge"], norm=norm, cmap=COLOURS, s=5, marker="s", lw=0, rasterized=True)
     truth = _within(event, plane)
     if truth is not None:
-        ends = [_drift_time(event, plane, z) + truth.t - event.segments.t.min() for z in (truth.z_start, truth.z_end)]
-        axis.plot([truth.x_start, truth.x_end], ends, color=TRUTH, lw=0.9)
+        ends = [_drift_time(event, plane, z) + truth.t - _begin(event) for z in (truth.z_start, truth.z_end)]
+        axis.plot([truth.x_start, truth.x_end], ends, color=TRUTH, lw=0.5)
     axis.axhline(longest, color=FRAME, lw=0.8, ls=":")
     axis.set_ylim(-0.04 * longest, 1.06 * longest)
     axis.grid(color=GRID, lw=0.6)
+
+
+def _begin(event: Event) -> float:
+    """When the event begins, us."""
+    return float(event.segments.t.min()) if event.segments is not None else 0.0
 
 
 def _within(event: Event, plane: int) -> Segments | None:
@@ -223,14 +227,14 @@ def _draw_space(figure: Any, event: Event, norm: Any) -> None:
         s = event.segments
         lines = np.array([[s.z_start, s.x_start, s.y_start], [s.z_end, s.x_end, s.y_end]])
         for start, end in lines.transpose(2, 0, 1):
-            axis.plot(*zip(start, end, strict=True), color=TRUTH, lw=0.8, zorder=2)
+            axis.plot(*zip(start, end, strict=True), color=TRUTH, lw=0.6, zorder=2)
     hits = event.hits
     axis.scatter(hits["z"], hits["x"], hits["y"], c=hits["charge"], norm=norm, cmap=COLOURS, s=4, lw=0, zorder=3)
     sides = np.array(boxes)
     (x, y, z) = zip(sides[:, :, 0].min(axis=0), sides[:, :, 1].max(axis=0), strict=True)
     axis.set(xlim=z, ylim=x, zlim=y, xlabel="z [cm]", ylabel="x [cm]", zlabel="y [cm]")
     axis.locator_params(nbins=5)
-    axis.set_box_aspect([float(np.ptp(side)) for side in (z, x, y)], zoom=1.15)
+    axis.set_box_aspect([float(np.ptp(side)) for side in (z, x, y)], zoom=1.0)
     axis.view_init(elev=18, azim=-58)
     for side in (axis.xaxis, axis.yaxis, axis.zaxis):
         side.set_pane_color((0, 0, 0, 0))
@@ -268,7 +272,7 @@ def _draw_pixel(axis: Any, event: Event, pixel: int) -> None:
     hits = hits[(hits["plane"] == plane) & (hits["ix"] == ix) & (hits["iy"] == iy)]
     electronics = event.info["detector"]["electronics"]
     hold, reset = electronics["hold_ticks"], electronics["reset_ticks"]
-    began = float(event.segments.t.min()) if event.segments is not None else 0.0
+    began = _begin(event)
     time = w.start[pixel] + w.tick * np.arange(w.charge.shape[1])
     charge = w.charge[pixel].astype(float)
     end = w.tick * (hits["tick"] + hold)
@@ -278,7 +282,8 @@ def _draw_pixel(axis: Any, event: Event, pixel: int) -> None:
     seen = np.flatnonzero((charge > 1e-3 * charge[-1]) & (charge < 0.999 * charge[-1]))
     axis.plot(time - began, since / 1e3, color=SIGNAL, lw=1.6, label="seen")
     axis.fill_between(time - began, since / 1e3, color=SIGNAL, alpha=0.15, lw=0)
-    axis.axhline(event.threshold[plane, ix, iy] / 1e3, color=LEVEL, lw=1, ls="--", label="threshold")
+    threshold: Any = event.threshold
+    axis.axhline(threshold[plane, ix, iy] / 1e3, color=LEVEL, lw=1, ls="--", label="threshold")
     axis.vlines(w.tick * hits["tick"] - began, 0, hits["charge"] / 1e3, color=HIT, lw=0.8, ls=":")
     axis.plot(end - began, hits["charge"] / 1e3, "o", color=HIT, ms=4, label="hits, as digitised")
     first, last = (time[seen[[0, -1]]] if len(seen) else time[[0, -1]]) - began

@@ -11,8 +11,9 @@ The models (`MODELS`) are functions of the same arguments:
  - expected, a place left free: the probability of a hit, its mean charge and time, with the noise integrated over.
 
 All in EagerPy, for all pixels at once: the one loop is over the attempts of a pixel to digitise. There are as many as
-a pixel may have hits; with noise, where some fail, as many as there is noise for.
-Ticks count from the start of each pixel's window, charges are in electrons. Axes: (pixel,), (pixel, tick), (pixel, hit).
+a pixel may have hits; with noise, where some fail, as many as there is noise for (twice that).
+Ticks count from the start of each pixel's window; charges are in electrons. Axes: (pixel,), (pixel, tick),
+(pixel, hit), (attempt, pixel).
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Shot(NamedTuple):
     tick: Any
     charge: Any
     kept: Any  # whether it becomes a hit
-    columns: Any  # of the reading
+    columns: Any  # of the `Reading`
 
 
 class Reading(NamedTuple):
@@ -69,8 +70,10 @@ class Reading(NamedTuple):
     columns: Any = None  # (pixel, 3) where the relaxed model has looked
 
 
-Find = Callable[[Any, Any], Any]  # (level, first tick alive) -> the first column that reaches the level, or their number
-Look = Callable[[int, Any], tuple[Any, Any]]  # (place, column) -> column, and what is seen before it and there (pixel, 2)
+# level, first tick alive -> the first column that reaches the level, or their number
+Find = Callable[[Any, Any], Any]
+# which of the three places of an attempt, column -> column, what is seen in the one before it and in it (pixel, 2)
+Look = Callable[[int, Any], tuple[Any, Any]]
 
 
 def digitize(
@@ -114,9 +117,8 @@ def relaxed(charge: Any, end: Any, channel: Channel, noise: Noise | None, electr
         return walk(find, lambda place, column: (column, pair_of(still, column)), level, first)
 
     def again(level: Any, first: Any, known: tuple[Any, Any]) -> Reading:
-        columns, pairs = known
-        look = lambda place, column: (columns[:, place], pairs[:, place])  # noqa: E731
-        return walk(lambda level, first: columns[:, 0], look, level, first)
+        columns, pairs = (values.transpose((1, 0, *range(2, values.ndim))) for values in known)
+        return walk(lambda *_: columns[0], lambda place, _: (columns[place], pairs[place]), level, first)
 
     columns = attempts(search, channel, noise, electronics).columns
     pixel_first = columns.transpose((1, 0, 2))
@@ -176,9 +178,10 @@ def recorded(shots: Shot, channel: Channel, electronics: Electronics) -> PixelHi
     mask = order < done[:, -1:]
     before = to_real(ep.expand_dims(done, 1) <= ep.expand_dims(order, 2), tick).sum(axis=2)  # attempts before each hit
     index = ep.minimum(to_integer(before), kept.shape[1] - 1)
-    tick, charge = take_along(tick, index), take_along(charge, index)
+    charge = take_along(charge, index)
     adc = counts(charge, channel, electronics)
-    return PixelHits(*(ep.where(mask, values, 0.0) for values in (tick, charge, adc)), mask)
+    tick, charge, adc = (ep.where(mask, values, 0.0) for values in (take_along(tick, index), charge, adc))
+    return PixelHits(tick, charge, adc, mask)
 
 
 def counts(charge: Any, channel: Channel, electronics: Electronics) -> Any:

@@ -48,7 +48,7 @@ class Response(NamedTuple):
     """A response folded for one pitch and one resolution: what the core multiplies with."""
 
     points: np.ndarray  # (point,) cm
-    basis: np.ndarray  # (point, basis) quadrature weights times interpolation, cm
+    basis: np.ndarray  # (point, basis) quadrature weights times interpolation, times the Gaussian's constant, cm
     mixing: np.ndarray  # (basis * basis, channel)
     kernel: np.ndarray  # (channel * bin, tick) cumulative, from BEFORE ticks before the block's start
     bins: np.ndarray  # (bin,) centres of the bins within a block, us
@@ -97,7 +97,7 @@ def folded_response(pitch: float, resolution: Resolution, tolerance: float = 2e-
     mixing, kernels = _channels(seen, np.outer(node_weights, node_weights).ravel(), tolerance)
     return Response(
         points=points,
-        basis=weights[:, None] * _interpolation(points, nodes),
+        basis=weights[:, None] * _interpolation(points, nodes) / np.sqrt(2.0 * np.pi),
         mixing=mixing,
         kernel=_block_matrix(kernels, resolution.bins),
         bins=width * np.arange(resolution.bins),

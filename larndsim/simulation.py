@@ -17,7 +17,7 @@ from . import checks, recording
 from .backend import DEFAULT, concatenate, get_backend, map_leaves
 from .backend.operations import to_real
 from .batching import make_batch
-from .data.batch import Batch, Deposits, Frame, Pixels, SizeClass
+from .data.batch import Batch, Frame, Pixels, SizeClass
 from .data.hits import Hits
 from .data.segments import Segments
 from .data.waveforms import Waveforms
@@ -61,6 +61,7 @@ class Simulator:
         self._channels = recording.channel_maps(self.detector, thresholds, gains, bad_channels)
         self._respond = cache(self._response_on_device)
         stages = partial(stage4.pixel_signals, model=recombination, linked=link_vdrift_eField)
+        self._rows = self.backend.compile(stage4.lines_in_boxes)
         self._charge = self.backend.compile(partial(_charge, stages))
         self._record = self.backend.compile(partial(_record, stages, self.detector.electronics, electronics))
 
@@ -82,8 +83,9 @@ class Simulator:
     def charge(self, batch: Batch, parameters: Parameters | None = None) -> Waveforms:
         """What each pixel sees, tick by tick: the charge is differentiable."""
         values = checks.checked_parameters(parameters, batch.limits, self)
+        rows = self._rows(batch.deposits, batch.frame, values)
         charge = [
-            self._charge(size, response, batch.deposits, batch.frame, values)[: pixels.ix.shape[0]]
+            self._charge(size, response, rows, batch.frame, values)[: pixels.ix.shape[0]]
             for size, response, pixels in zip(batch.classes, batch.responses, batch.pixels, strict=True)
         ]
         event, plane, ix, iy, start, _ = batch.all_pixels()
@@ -92,10 +94,11 @@ class Simulator:
     def hits(self, batch: Batch, parameters: Parameters | None = None, seed: int | None = None) -> Hits:
         """What the electronics record. With a `seed` they are noisy: same seed, same noise of each event and pixel."""
         values = checks.checked_parameters(parameters, batch.limits, self)
+        rows = self._rows(batch.deposits, batch.frame, values)
         parts = []
         for size, response, pixels in zip(batch.classes, batch.responses, batch.pixels, strict=True):
             channel, noise = self._electronics_behind(size, pixels, seed)
-            arrays = (size, response, batch.deposits, batch.frame, values, channel, noise)
+            arrays = (size, response, rows, batch.frame, values, channel, noise)
             parts.append(self._record(*arrays)[: pixels.ix.shape[0]])
         return recording.assembled(parts, batch.all_pixels(), self.detector, self.backend)
 
@@ -125,10 +128,10 @@ def _charge(stages: Callable[..., stage4.Signal], size: SizeClass, *arrays: Any)
 
 def _record(
     stages: Callable[..., stage4.Signal], settings: Electronics, model: str, size: SizeClass, response: Response,
-    deposits: Deposits, frame: Frame, parameters: Parameters, channel: Channel, noise: Noise | None,
+    rows: ep.Tensor, frame: Frame, parameters: Parameters, channel: Channel, noise: Noise | None,
 ) -> ep.Tensor:  # fmt: skip
     """Tick from the event's reference time, charge, adc and mask. Axes: (pixel, hit, 4)."""
-    signal = stages(size, response, deposits, frame, parameters)
+    signal = stages(size, response, rows, frame, parameters)
     hits = digitize(signal.charge, signal.end, channel, noise, settings, model)
     tick = hits.tick + ep.expand_dims(signal.start, 1)
     return ep.stack([tick, hits.charge, hits.adc, to_real(hits.mask, tick)], axis=-1)

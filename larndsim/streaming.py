@@ -53,30 +53,36 @@ class Summary(NamedTuple):
 
 
 def simulate_file(
-    simulator: Simulator, source: Any, target: Any, run: Run = Run(), notes: Mapping[str, Any] | None = None
+    simulator: Simulator, source: Any, target: Any, run: Run | None = None, notes: Mapping[str, Any] | None = None
 ) -> Summary:
     """Simulate the segments of the file `source` into the file `target`, which appears when all is done.
 
     `notes` are added to the attributes of the file. There is a progress bar on a terminal.
     """
+    run = run or Run()
     check_choice("format", run.format, FORMATS)
     _check_paths(source, target)
     chosen, counts = _chosen_events(source, run.events)
     largest = _segments_within(run.memory)
     _check_memory(chosen, counts, run.memory)
     attributes = {**describe_run(simulator, source, run), **(notes or {})}
-    writer = HitsWriter(target, attributes)
-    if run.format == "packets":
-        writer = PacketsWriter(target, simulator.detector, attributes)
+    writer = _writer(simulator, target, run.format, attributes)
     started = time.perf_counter()
     total = Summary(0, 0, 0.0, 0, 0, 0, 0.0)
     with writer, tqdm(total=len(chosen), unit="event", disable=None) as bar:
         for part in stream_segments(source, largest, events=chosen):
             for segments in one_by_one(part):
                 event = _simulate_event(simulator, segments, run, writer)
-                total = Summary(*(a + b for a, b in zip(total, event, strict=True)))
+                total = Summary._make(a + b for a, b in zip(total, event, strict=True))
                 bar.update()
     return total._replace(left_out=writer.left_out, seconds=time.perf_counter() - started)
+
+
+def _writer(simulator: Simulator, target: Any, format: str, attributes: dict[str, Any]) -> HitsWriter | PacketsWriter:
+    """What writes hits in one of `FORMATS`."""
+    if format == "packets":
+        return PacketsWriter(target, simulator.detector, attributes)
+    return HitsWriter(target, attributes)
 
 
 def _simulate_event(simulator: Simulator, segments: Segments, run: Run, writer: HitsWriter | PacketsWriter) -> Summary:

@@ -11,6 +11,7 @@ sees counts. Plain NumPy, no gradient. Axes: (hit,), (hit, node), (pair,).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import eagerpy as ep
@@ -18,7 +19,7 @@ import numpy as np
 from scipy.special import erf
 
 from .backend import map_leaves
-from .charge import Cloud, arriving_clouds
+from .charge import Cloud, arriving_clouds, lines_in_boxes
 from .data.batch import Batch, Pixels, SizeClass
 from .data.hits import Hits
 from .detector import Electronics, Parameters
@@ -43,12 +44,13 @@ def truth_fractions(simulator: Any, batch: Batch, parameters: Parameters | None,
     """The segments behind each hit: of `Hits`, the real ones in the order of `hits.numpy()`, or of such an array."""
     table = hits.numpy() if isinstance(hits, Hits) else hits
     begin, end = integration(table, simulator.detector.electronics)
+    cloud_of = _arrivals(simulator, batch, parameters)
     parts = [_of_no_hits()]
     for index, pixels in enumerate(batch.pixels):
         hit, pixel = _matched(table, pixels)
         if len(hit) == 0:
             continue
-        size, response, cloud = _cloud(simulator, batch, index, parameters)
+        size, response, cloud = cloud_of(index)
         window = (np.stack([begin[hit], end[hit]]) - pixels.reference[pixel]) * TICK
         weight = _weights(cloud, pixel, window, response, float(size.pitch))
         parts.append(_fractions(hit, size.segment[pixel], weight))
@@ -80,35 +82,41 @@ def _matched(hits: np.ndarray, pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
     return hit, row[wanted[hit]]
 
 
-def _cloud(
-    simulator: Any, batch: Batch, index: int, parameters: Parameters | None
-) -> tuple[SizeClass, Response, Cloud]:
-    """One size class and what arrives at its pixels, in NumPy whatever the backend: nothing is compiled for it."""
-    trees = batch.classes[index], batch.responses[index], batch.deposits, batch.frame
+def _arrivals(
+    simulator: Any, batch: Batch, parameters: Parameters | None
+) -> Callable[[int], tuple[SizeClass, Response, Cloud]]:
+    """What arrives at the pixels of each size class, in NumPy whatever the backend: nothing is compiled for it."""
+
+    def tensors(tree: Any) -> Any:
+        return map_leaves(lambda leaf: ep.astensor(np.asarray(simulator.backend.numpy(leaf))), tree)
+
     values = simulator.detector.parameters if parameters is None else parameters
-    size, response, deposits, frame = map_leaves(simulator.backend.numpy, trees)
-    p = Parameters(*(np.asarray(simulator.backend.numpy(value), dtype=np.float64) for value in values))
-    arguments = map_leaves(ep.astensor, (size, response, deposits, frame, p))
-    cloud = arriving_clouds(*arguments, simulator.recombination, simulator.link_vdrift_eField)
-    return size, response, Cloud(*(column.numpy().astype(np.float64) for column in cloud))
+    p, deposits, frame = tensors((values, batch.deposits, batch.frame))
+    rows = lines_in_boxes(deposits, frame, p)
+
+    def cloud_of(index: int) -> tuple[SizeClass, Response, Cloud]:
+        size, response = tensors((batch.classes[index], batch.responses[index]))
+        cloud = arriving_clouds(size, response, rows, frame, p, simulator.recombination, simulator.link_vdrift_eField)
+        return map_leaves(lambda tensor: tensor.numpy(), (size, response, cloud))
+
+    return cloud_of
 
 
 def _weights(cloud: Cloud, pixel: np.ndarray, window: np.ndarray, response: Response, pitch: float) -> np.ndarray:
     """Charge of each node that each hit holds, electrons. Axes: (hit, node); `window` (2, hit) in us."""
     charge = cloud.charge * _on_pixel(cloud.x, cloud.sigma_T, pitch) * _on_pixel(cloud.y, cloud.sigma_T, pitch)
     charge, arrival, width = charge[pixel], cloud.arrival[pixel], np.sqrt(cloud.variance_t)[pixel]
-    lags = TICK * (np.arange(SPAN) - BEFORE)
-    points, weights = _SPREAD
-    seen = sum(
-        weight / weights.sum() * np.diff(_mean_response(window[:, :, None] - arrival - point * width, lags, response), axis=0)[0]
-        for point, weight in zip(points, weights, strict=True)
-    )
+    seen = np.zeros((len(pixel), charge.shape[1]))
+    for point, weight in zip(*_SPREAD, strict=True):
+        begin, end = _mean_response(window[:, :, None] - arrival - point * width, response)
+        seen += weight * (end - begin)
     held = charge * seen
     return np.where(held.sum(axis=1, keepdims=True) > 0.0, held, charge)
 
 
-def _mean_response(lag: np.ndarray, lags: np.ndarray, response: Response) -> np.ndarray:
+def _mean_response(lag: np.ndarray, response: Response) -> np.ndarray:
     """Fraction of a charge that the pixel has seen `lag` us after its arrival, on average over its face."""
+    lags = TICK * (np.arange(SPAN) - BEFORE)
     return np.interp(lag, lags, response.kernel[0], left=0.0, right=1.0)
 
 

@@ -21,7 +21,7 @@ MODES = ("direct", "checkpointed", "forward")
 
 
 class Normal(NamedTuple):
-    """The least-squares problem at one point: half the mean of r^2, J^T J and J^T r, summed over `count` residuals.
+    """The least-squares problem at one point: half the mean of r^2, J^T J and J^T r, summed over all `residuals`.
 
     Axes: (parameter, parameter), (parameter,); derivatives are by the scaled parameters.
     """
@@ -29,12 +29,12 @@ class Normal(NamedTuple):
     loss: float
     matrix: np.ndarray
     slope: np.ndarray
-    count: int
+    residuals: int
 
     @property
     def gradient(self) -> np.ndarray:
         """Of the loss. Axis: (parameter,)."""
-        return self.slope / max(self.count, 1)
+        return self.slope / max(self.residuals, 1)
 
     def is_finite(self) -> bool:
         """Whether all of it was computed."""

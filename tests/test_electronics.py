@@ -115,14 +115,11 @@ def test_padding_makes_no_difference(backend, model):
     charge = pulses(200)
     padded = np.pad(charge, ((0, 0), (0, 100)), mode="edge")
     run = on(backend, model=model)
-    for seed in (None, 1):
-        short, long = (
-            None if seed is None else noises.draw(seed, events(200), n, ELECTRONICS) for n in (TICKS, TICKS + 100)
-        )
-        one = run(charge, ends(charge), channels(200), short)
-        other = run(padded, ends(charge), channels(200), long)
-        for column, reference in zip(one, other, strict=True):
-            np.testing.assert_allclose(column, reference, rtol=1e-12)
+    short, long = (noises.draw(1, events(200), n, ELECTRONICS) for n in (TICKS, TICKS + 100))
+    one = run(charge, ends(charge), channels(200), short)
+    other = run(padded, ends(charge), channels(200), long)
+    for column, reference in zip(one, other, strict=True):
+        np.testing.assert_allclose(column, reference, rtol=1e-12)
 
 
 def test_failed_attempts_cost_no_hit(backend):
@@ -153,9 +150,145 @@ def test_relaxed_is_near_clocked():
     inputs = (charge, ends(charge), channels(len(charge)), None)
     relaxed, clocked = on("numpy", model="relaxed")(*inputs), on("numpy")(*inputs)
     same = (relaxed.mask == clocked.mask).all(axis=1)
-    print(len(charge), same.mean(), clocked.mask.sum())
-    both = relaxed.mask & clocked.mask & same[:, None]
-    dt = (clocked.tick - relaxed.tick)[both]
-    dq = (clocked.charge - relaxed.charge)[both]
-    da = (clocked.adc - relaxed.adc)[both]
-    print(dt.min(), dt.max(), np.abs(dq).max(), (np.abs(dq) > COUNT).mean(), np.abs(da).max(), np.sort(np.abs(dq))[-10:])
+    assert same.mean() > 0.99
+    hit = clocked.mask & same[:, None]
+    assert hit.sum() > 300
+    late, more, counts = (one[hit] - other[hit] for one, other in zip(clocked[:3], relaxed[:3], strict=True))
+    # The exceptions: a clock sees the threshold up to a tick late. Where the current is large at the end of
+    # integration, this tick of it is more than a count; and the next cycle starts late and lacks it, so it may be
+    # later by more.
+    assert (np.abs(late) <= 1).mean() > 0.95
+    assert (np.abs(more) <= COUNT).mean() > 0.95
+    assert (np.abs(counts) <= 1.5).mean() > 0.95  # one, and the rounding
+    first = np.flatnonzero(hit[:, 0])
+    assert np.all((clocked.tick - relaxed.tick)[first, 0] >= 0)
+    assert np.all((clocked.tick - relaxed.tick)[first, 0] <= 1)
+    stop = np.minimum(clocked.tick[first, 0].astype(int) + ELECTRONICS.hold_ticks, charge.shape[1] - 1)
+    last_tick = charge[first, stop] - charge[first, stop - 1]
+    assert np.all((clocked.charge - relaxed.charge)[first, 0] <= last_tick + 1e-6)
+
+
+def weighted(hits, weights):
+    """A scalar that weighs all hits unevenly. Axes: (pixel,)."""
+    return sum((values * weight).sum(-1) for values, weight in zip(hits[:3], weights, strict=True))
+
+
+@pytest.mark.parametrize("noisy", [False, True], ids=["quiet", "noisy"])
+def test_gradient_of_relaxed(differentiable_backend, noisy):
+    """To every value of the waveform, against central differences: a row of pixels, each with one value moved."""
+    charge = pulses(1000)[[3, 17, 29, 40, 51, 66]]
+    rows, ticks = charge.shape
+    weights = np.random.default_rng(8).uniform(0.5, 1.5, (3, 10)) * np.array([[100.0], [1.0], [200.0]])
+    noise = noises.draw(1, events(rows), ticks, ELECTRONICS) if noisy else None
+    backend = get_backend(differentiable_backend, dtype="float64")
+    run = backend.compile(partial(digitize, electronics=ELECTRONICS, model="relaxed"))
+    rest = map_leaves(backend.asarray, (ends(charge), channels(rows), noise))
+    _, gradient = backend.value_and_grad(
+        lambda v: weighted(run(v["charge"], *rest), backend.asarray(weights)).sum(), {"charge": charge}
+    )
+    step = 1e-2 * np.eye(ticks)
+    for row in range(rows):
+        moved = [charge[row] + step, charge[row] - step]
+        same = noise and noises.Noise(*(np.repeat(kind[row : row + 1], ticks, axis=0) for kind in noise))
+        hits = [on("numpy", model="relaxed")(x, ends(x), channels(ticks), same) for x in moved]
+        known = (weighted(hits[0], weights) - weighted(hits[1], weights)) / 2e-2
+        np.testing.assert_allclose(backend.numpy(gradient["charge"])[row], known, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("noisy", [False, True], ids=["quiet", "noisy"])
+def test_no_gradient_is_nan(differentiable_backend, noisy):
+    """Of pixels with many hits, with none, with steps, with flat parts; and no gradient where there are no hits."""
+    charge = pulses(200).copy()
+    charge[0] = 0.0
+    charge[1] = 7000.0
+    charge[2] = np.where(np.arange(TICKS) > 100, 1e5, 0.0)
+    charge[3] = -5e4
+    backend = get_backend(differentiable_backend, dtype="float32")
+    noise = noises.draw(1, events(200), TICKS, ELECTRONICS) if noisy else None
+    rest = map_leaves(backend.asarray, (ends(charge), channels(200), noise))
+    run = backend.compile(partial(digitize, electronics=ELECTRONICS, model="relaxed"))
+    silent = ~backend.numpy(run(backend.asarray(charge), *rest).mask).any(axis=1)
+    _, gradient = backend.value_and_grad(
+        lambda v: weighted(run(v["charge"], *rest), [1.0, 1.0, 1.0]).sum(), {"charge": charge}
+    )
+    gradient = backend.numpy(gradient["charge"])
+    assert np.isfinite(gradient).all()
+    assert silent.any()
+    assert np.all(gradient[silent] == 0.0)
+
+
+def test_a_clock_has_no_gradient(differentiable_backend):
+    backend = get_backend(differentiable_backend, dtype="float64")
+    charge = pulses(200)
+    run = backend.compile(partial(digitize, electronics=ELECTRONICS, model="clocked"))
+    rest = map_leaves(backend.asarray, (ends(charge), channels(200), None))
+
+    def total(values):
+        return run(values["charge"], *rest).charge.sum() + values["charge"].sum()
+
+    assert np.all(backend.numpy(backend.value_and_grad(total, {"charge": charge})[1]["charge"]) == 1.0)
+
+
+def test_forward_mode(differentiable_backend):
+    """How all hits change with one scalar."""
+    charge = pulses(200)
+    backend = get_backend(differentiable_backend, dtype="float64")
+    rest = map_leaves(backend.asarray, (ends(charge), channels(200), None))
+    run = backend.compile(partial(digitize, electronics=ELECTRONICS, model="relaxed"))
+    _, slopes = backend.jacobian(lambda v: run(v["gain"] * backend.asarray(charge), *rest)[:3], {"gain": np.float64(1)})
+    on_numpy = on("numpy", model="relaxed")
+    above, below = (on_numpy(charge * (1 + step), ends(charge), channels(200), None) for step in (1e-7, -1e-7))
+    steady = (above.mask == below.mask) & (np.abs(above.tick - below.tick) < 1e-3)
+    assert steady.mean() > 0.99
+    for slope, one, other in zip(slopes["gain"], above[:3], below[:3], strict=True):
+        known = (one - other) / 2e-7
+        np.testing.assert_allclose(backend.numpy(slope)[steady], known[steady], rtol=1e-5, atol=1e-2)
+
+
+def mean_and_error(values):
+    return np.mean(values), np.std(values) / len(values) ** 0.5
+
+
+def agree(ours, theirs):
+    """Two samples of one distribution: their means and widths, within three standard errors."""
+    (mean, error), (known, its_error) = mean_and_error(ours), mean_and_error(theirs)
+    assert abs(mean - known) <= 3 * np.hypot(error, its_error)
+    ours, theirs = (ours - mean) ** 2, (theirs - known) ** 2
+    (width, error), (known, its_error) = mean_and_error(ours), mean_and_error(theirs)
+    assert abs(width - known) <= 3 * np.hypot(error, its_error)
+
+
+def many_draws(charge, electronics, n):
+    """Hits of one pixel for `n` draws of the noise: ours, and the twin's with noise of its own."""
+    rows = np.broadcast_to(charge, (n, len(charge)))
+    noise = noises.draw(11, events(n), len(charge), electronics)
+    rng = np.random.default_rng(12)
+    lists = [
+        twin.hits(charge, len(charge), electronics, twin.random_noise(rng, len(charge), electronics)) for _ in range(n)
+    ]
+    run = on("numpy", electronics=electronics)
+    return run(rows, ends(rows), channels(n, electronics), noise), together(lists)
+
+
+def test_noise_of_a_hit():
+    charge = 15e3 / (1 + np.exp(-(np.arange(90.0) - 40) / 4))
+    ours, theirs = many_draws(charge, NEWER, 10_000)
+    agree(ours.mask[:, 0].astype(float), theirs.mask[:, 0].astype(float))
+    agree(ours.mask.sum(axis=1).astype(float), theirs.mask.sum(axis=1).astype(float))
+    for one, other in zip(ours[:3], theirs[:3], strict=True):
+        agree(one[:, 0][ours.mask[:, 0]], other[:, 0][theirs.mask[:, 0]])
+
+
+def test_an_empty_pixel_fires_at_the_rate_of_the_twin():
+    electronics = replace(NEWER, threshold=2000.0)
+    ours, theirs = many_draws(np.zeros(100), electronics, 5_000)
+    number = ours.mask.sum(axis=1).astype(float)
+    assert 0.05 < number.mean() < 1.0
+    agree(number, theirs.mask.sum(axis=1).astype(float))
+
+
+def test_unknown_model_is_refused(backend):
+    with pytest.raises(
+        ArgumentError, match="Argument `electronics` must be one of clocked, relaxed, but it is 'relax'"
+    ):
+        on(backend, model="relax")(np.zeros((1, 5)), np.ones(1), channels(1), None)

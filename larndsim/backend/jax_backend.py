@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ class JAXBackend(Backend):
         self._device = _device(device)
         if dtype == "float64":
             jax.config.update("jax_enable_x64", True)  # global: JAX has no other switch that reaches traced code
+        _keep_compiled()
 
     def asarray(self, value: Any) -> Any:
         if isinstance(value, jax.Array):
@@ -54,6 +56,14 @@ class JAXBackend(Backend):
 
     def synchronize(self) -> None:
         jax.effects_barrier()
+
+
+def _keep_compiled() -> None:
+    """Keep what is compiled in the user's cache folder, for the next process; a folder set by the user is left alone."""
+    if jax.config.jax_compilation_cache_dir is None:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(home, "larndsim", "jax"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def _device(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from operator import itemgetter
 from types import ModuleType
 from typing import Any
 
@@ -69,6 +70,11 @@ def constant(tensor: Any) -> Any:
     return ep.astensor(_native(tensor).constant(tensor.raw))
 
 
+def log_sum_exp(values: Any, axis: int) -> Any:
+    """The logarithm of the sum of the exponentials along an axis; no finite value overflows."""
+    return ep.astensor(_native(values).log_sum_exp(values.raw, axis))
+
+
 def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> tuple:
     """Apply `step(carry, row) -> carry, output` to the rows of `inputs`: the last carry, and the outputs stacked.
 
@@ -79,7 +85,7 @@ def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> tuple:
         return native.scan(step, carry, inputs)
     outputs = []
     for number in range(next(leaves(inputs)).shape[0]):
-        carry, output = step(carry, map_leaves(lambda leaf, number=number: leaf[number], inputs))
+        carry, output = step(carry, map_leaves(itemgetter(number), inputs))
         outputs.append(output)
     columns = zip(*map(leaves, outputs), strict=True)
     return carry, with_leaves(outputs[0], [ep.stack(column) for column in columns])

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import generate
+from . import display, generate, info, simulate
 from .program import run_program
 
-COMMANDS = (generate,)
+COMMANDS = (generate, simulate, info, display)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -36,5 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     with replacing(arguments.out) as temporary:
         event = load_event(arguments.hits, arguments.event, arguments.segments)
         draw_event(event).savefig(temporary, dpi=130)
-    truth = "" if event.segments is not None else "; the file of segments is not there, so truth and waveforms are left out"
+    truth = (
+        "" if event.segments is not None else "; the file of segments is not there, so truth and waveforms are left out"
+    )
     print(f"{arguments.out}: event {event.number}, {len(event.hits)} hits{truth}")

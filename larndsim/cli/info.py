@@ -102,8 +102,7 @@ def _attributes(attributes: dict[str, Any]) -> Lines:
         if name == "detector" and isinstance(value, dict):
             yield name, value.get("name")
         elif name == "parameters" and isinstance(value, dict):
-            for parameter, number in value.items():
-                yield parameter, number
+            yield from value.items()
         else:
             yield name, "none" if value is None else value
 
@@ -129,8 +128,11 @@ def _yaml(path: str) -> tuple[str, Lines]:
     from ..detector.checks import read_yaml
     from ..detector.layout import REQUIRED
 
-    if path in BUILTIN or not Path(path).exists():
+    if path in BUILTIN:
         return "built-in detector", _detector(path)
+    if not Path(path).exists():
+        names = ", ".join(BUILTIN)
+        raise ArgumentError("file", f"be a file or a built-in detector ({names})", f"{path} does not exist")
     keys = read_yaml(path, "file")
     is_layout = sum(key in keys for key in REQUIRED) >= 2
     return ("pixel layout", _layout(path)) if is_layout else ("detector", _detector(path))

@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
+from ..backend import DEFAULT
 from ..errors import ArgumentError, check_choice, did_you_mean
 
 EXAMPLE = "larndsim simulate muons.h5 hits.h5 --detector module0 --electronics clocked --seed 1 --set Ab=0.81"
@@ -20,7 +20,7 @@ EXAMPLE = "larndsim simulate muons.h5 hits.h5 --detector module0 --electronics c
 DEFAULTS: dict[str, Any] = {
     "detector": "module0",
     "layout": None,
-    "backend": "torch",
+    "backend": DEFAULT,
     "device": "cpu",
     "dtype": "float32",
     "electronics": "clocked",
@@ -113,11 +113,15 @@ def read_config(path: str) -> dict[str, Any]:
     from ..detector.checks import read_yaml
 
     config = {str(key).replace("_", "-"): value for key, value in read_yaml(path, "config").items()}
-    config = {"link-vdrift-eField" if key.lower() == "link-vdrift-efield" else key: value for key, value in config.items()}
+    config = {
+        "link-vdrift-eField" if key.lower() == "link-vdrift-efield" else key: value for key, value in config.items()
+    }
     for name, value in config.items():
         if name not in DEFAULTS:
             known = ", ".join(DEFAULTS)
-            raise ArgumentError("config", f"have keys among {known}", f"{path} has {name!r}", did_you_mean(name, DEFAULTS))
+            raise ArgumentError(
+                "config", f"have keys among {known}", f"{path} has {name!r}", did_you_mean(name, DEFAULTS)
+            )
         _check_entry(name, value, path)
     return {name: value for name, value in config.items() if value is not None}
 
@@ -145,7 +149,11 @@ def make_simulator(options: dict[str, Any]) -> Any:
     detector = larndsim.load_detector(options["detector"], layout=options["layout"])
     maps = {
         name.replace("-", "_"): None if options[name] is None else read(options[name], detector)
-        for name, read in (("thresholds", load_channel_values), ("gains", load_channel_values), ("bad-channels", load_bad_channels))
+        for name, read in (
+            ("thresholds", load_channel_values),
+            ("gains", load_channel_values),
+            ("bad-channels", load_bad_channels),
+        )
     }
     names = ("backend", "device", "dtype", "electronics", "recombination")
     linked = options["link-vdrift-eField"]

@@ -43,7 +43,7 @@ class Electronics:
     max_hits: int = 10
     reset_noise: Any = 900.0
     uncorrelated_noise: Any = 500.0
-    discriminator_noise: Any = 0.0  # 650 in DUNE's detectors
+    discriminator_noise: Any = 0.0  # a file in DUNE's dialect means 650
 
     def per_pixel(self, module: np.ndarray) -> Electronics:
         """The same for pixels of these modules (pixel,): what differs between modules becomes one value per pixel."""

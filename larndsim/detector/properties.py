@@ -47,6 +47,10 @@ PLACES = {
 }
 KNOWN = PARAMETERS | ELECTRONICS | {key.upper(): name for key, name in ELECTRONICS.items()} | PLACES
 
+# Keys that only DUNE's dialect has, and what its files leave unsaid of the newer electronics that they describe.
+ONLY_DUNE = ("e_field", "tpc_offsets")
+UNSAID_BY_DUNE = {"discriminator_noise": 650.0}
+
 # Keys of larnd-sim that say nothing about charge, or that this simulation derives by itself.
 UNUSED = {
     *("tile_map", "module_to_tpcs", "event_rate", "non_beam_event_gap"),
@@ -128,4 +132,6 @@ def sort_keys(data: dict[Any, Any], where: str) -> tuple[Properties, list[str]]:
             raise ArgumentError(key, must, f"both are in {where}", "Remove one of them.")
         else:
             entries[name] = (key, value)
+    if any(key in ONLY_DUNE for key, _ in entries.values()):
+        entries = {name: (name, value) for name, value in UNSAID_BY_DUNE.items()} | entries
     return Properties(where, entries), unknown

@@ -1,8 +1,8 @@
 """Hits as LArPix packets: the HDF5 format of larpix-control, with `mc_packets_assn` beside the packets.
 
-Each event begins with a timestamp packet (whole seconds) and a trigger packet (clock ticks) per io group; then come its
-hits as data packets, by time. A chip counts ticks in 31 bits: timestamps wrap around every 2^31 ticks (215 s at 0.1 us),
-and the timestamp packet before them tells how often they have.
+Each event begins with a timestamp packet (whole seconds) and a trigger packet (clock ticks) per io group; then come
+its hits as data packets, by time. A chip counts ticks in 31 bits: timestamps wrap around every 2^31 ticks (215 s at
+0.1 us), and the timestamp packet before them tells how often they have.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ class PacketsWriter:
         self._stack.__exit__(*error)
 
     def append(self, hits: np.ndarray, truth: np.ndarray | None = None, start: float = 0.0) -> None:
-        """Add the hits (HIT_FIELDS) of one event that begins at `start` (us), and what is behind them (TRUTH_FIELDS)."""
+        """Add the hits (HIT_FIELDS) of one event that begins at `start` (us), and what is behind them (TRUTH_FIELDS).
+
+        Ticks and ADC values that are not whole are rounded.
+        """
         tick = int(np.floor(start / self.detector.electronics.clock))
         wired = self.detector.readout.chip[hits["plane"], hits["ix"], hits["iy"]] >= 0
         order = np.flatnonzero(wired)
@@ -101,8 +104,11 @@ class PacketsWriter:
         rows["timestamp"] = np.rint(hits["tick"]).astype(np.int64) % WRAP
         rows["receipt_timestamp"] = rows["timestamp"]
         rows["dataword"] = np.clip(np.rint(hits["adc"]), 0, 255)
-        rows["first_packet"] = 1
+        rows["first_packet"] = rows["direction"] = 1
         rows["packet_type"] = _DATA
+        # the same bits as a configuration packet would mean them, as larpix-control writes them
+        rows["register_address"] = rows["channel_id"] | (rows["timestamp"] % 4) << 6
+        rows["register_data"] = rows["timestamp"] >> 2 & 255
         rows["parity"] = _parity(rows)
         rows["valid_parity"] = 1
         return rows
@@ -146,7 +152,9 @@ def read_packets(path: PathLike, detector: Detector) -> np.ndarray:
     `tick` counts from time zero, wraps undone; `event` is -1 where the file has no `mc_packets_assn`.
     """
     with opened(path, "LArPix packets") as file:
-        fields = np.dtype([(name, np.int64) for name in ("io_group", "chip_id", "timestamp", "dataword", "packet_type")])
+        fields = np.dtype(
+            [(name, np.int64) for name in ("io_group", "chip_id", "timestamp", "dataword", "packet_type")]
+        )
         packets = table_of(file, "packets", fields, _MUST)[:]
         event = file["mc_packets_assn"]["event_ids"][:, 0] if "mc_packets_assn" in file else np.full(len(packets), -1)
     data = packets["packet_type"] == _DATA

@@ -39,7 +39,7 @@ def get_loss(name: str, **options: Any) -> Loss:
     SoftDTW(compare='charge', gamma=0.5, charge=1000.0, time=3.0, unmatched=10.0)
     """
     check_choice("loss", name, LOSSES)
-    known = [field.name for field in fields(LOSSES[name])]  # type: ignore[arg-type]
+    known = [field.name for field in fields(LOSSES[name])]
     for option in options:
         if option not in known:
             must = f"be an option of the loss {name}: {', '.join(known)}"

@@ -13,11 +13,14 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
+import eagerpy as ep
 import numpy as np
 
 from larndsim.backend import Backend
+from larndsim.backend.base import unwrap
 from larndsim.data.hits import HIT_FIELDS
 from larndsim.errors import ArgumentError
+from larndsim.size_classes import FINE_LADDER, LADDER, on_ladder
 
 # What LArPix resolves: the noise of a reset and of a digitisation make some 1000 electrons; on the slope at the
 # threshold these are some 3 clock ticks, in which electrons drift 0.05 cm.
@@ -69,6 +72,21 @@ class ResidualLoss(Loss):
 def compiled(method: Callable[..., Any], backend: Backend) -> Callable[..., Any]:
     """A method of a loss, from native arrays to native arrays; equal losses share it."""
     return backend.compile(method)
+
+
+def on_steps(count: int, ladder: np.ndarray = LADDER) -> int:
+    """A length of at least `count` that batches share, and what is compiled for it."""
+    return int(on_ladder(np.array([count]), ladder)[0])
+
+
+def on_fine_steps(count: int) -> int:
+    """The same for long flat arrays: less padding."""
+    return on_steps(count, FINE_LADDER)
+
+
+def lengthened(values: Any, length: int) -> Any:
+    """A native array (n,) with zeros at its end, (length,)."""
+    return unwrap(ep.pad(ep.astensor(values), ((0, length - values.shape[0]),), mode="constant", value=0))
 
 
 def check_positive(name: str, value: Any) -> None:

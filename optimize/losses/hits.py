@@ -12,7 +12,7 @@ from larndsim.backend import Backend
 from larndsim.backend.operations import to_real
 from larndsim.data.hits import Hits
 
-from .base import CHARGE, TIME, ResidualLoss, check_hits, rows_of
+from .base import CHARGE, TIME, ResidualLoss, check_hits, check_positive, lengthened, on_fine_steps, on_steps, rows_of
 
 IDENTITY = ("event", "plane", "ix", "iy", "order")
 
@@ -36,20 +36,29 @@ class HitsLoss(ResidualLoss):
 
     free: ClassVar[tuple[str, ...]] = ("threshold",)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.threshold is not None:
+            check_positive("threshold", self.threshold)
+
     def arguments(self, prediction: Hits, target: np.ndarray, backend: Backend) -> tuple:
-        """Axes: (slot,) of the prediction; (hit,) of the target, for those whose pixel has no slot."""
+        """Axes: (slot,) of the prediction, padded; (hit,) of the target, for those whose pixel has no slot, padded."""
         check_hits(target)
         slots = tuple(np.asarray(getattr(prediction, name)) for name in IDENTITY)
         row = rows_of(slots, tuple(target[name] for name in IDENTITY))
         found = row >= 0
-        charge, tick = np.zeros(len(row)), np.zeros(len(row))
-        charge[found] = target["charge"][row[found]]
-        tick[found] = target["tick"][row[found]] - np.broadcast_to(prediction.reference, row.shape)[found]
         elsewhere = np.delete(target["charge"], row[found])
+        length = on_fine_steps(len(row))
+        known = np.zeros((3, length))
+        reference = np.broadcast_to(prediction.reference, row.shape)[found]
+        columns = target["charge"][row[found]], target["tick"][row[found]] - reference, np.ones(len(reference))
+        known[:, np.flatnonzero(found)] = columns
         lowest = target["charge"].min(initial=np.inf)
         threshold = self.threshold or (lowest if np.isfinite(lowest) else 0.0)
-        constants = (charge, tick, found.astype(np.float64), elsewhere, np.float64(threshold))
-        return (prediction.charge, prediction.tick, prediction.mask, *map(backend.asarray, constants))
+        elsewhere = np.pad(elsewhere, (0, on_steps(len(elsewhere)) - len(elsewhere)))
+        own = (prediction.charge, prediction.tick, prediction.mask)
+        constants = (*known, elsewhere, np.float64(threshold))
+        return *(lengthened(column, length) for column in own), *map(backend.asarray, constants)
 
     def differences(
         self, charge: Any, tick: Any, mask: Any, known_charge: Any, known_tick: Any, found: Any, elsewhere: Any,

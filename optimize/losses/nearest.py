@@ -38,7 +38,7 @@ class Nearest(Loss):
         return 0.5 * total / ep.maximum(known.real.sum(), 1.0)
 
     def _sum(self, distance: Any, points: Points, others: Points) -> Any:
-        lonely = ep.expand_dims(others.count(), 1) < 0.5
+        lonely = ep.expand_dims(others.counts(), 1) < 0.5
         distance = ep.where(lonely, ep.zeros_like(distance) + self.unmatched**2, distance)
         return (distance * points.real).sum()
 
@@ -62,7 +62,7 @@ class SpaceMatch(Nearest):
 
 @dataclass(frozen=True)
 class Chamfer(Nearest):
-    """The nearest hit in x, y, z and charge, and how far it is, in units of `position` (cm) and `charge` (electrons)."""
+    """The nearest hit in x, y, z and charge, and its distance in units of `position` (cm) and `charge` (electrons)."""
 
     charge: float = CHARGE
     position: float = 0.2

@@ -15,7 +15,7 @@ from larndsim.backend import Backend
 from larndsim.backend.operations import constant, take, take_along, to_real
 from larndsim.data.hits import Hits
 
-from .base import check_hits
+from .base import check_hits, lengthened, on_fine_steps, on_steps
 
 ORDER = ("order", "iy", "ix", "plane", "event")  # the last one decides first
 SPARE = 32  # predicted hits that are kept beyond twice as many as the target has in an event
@@ -31,7 +31,7 @@ class Points(NamedTuple):
     tick: Any  # from the event's reference
     real: Any  # 1, or 0 for padding
 
-    def count(self) -> Any:
+    def counts(self) -> Any:
         """Hits of each event (event,)."""
         return self.real.sum(axis=1)
 
@@ -55,7 +55,7 @@ def paired(prediction: Hits, target: np.ndarray, backend: Backend) -> tuple[Slot
     check_hits(target)
     own = {name: np.asarray(getattr(prediction, name)) for name in ("event", "plane", "ix", "iy", "order", "x", "y")}
     events = np.union1d(own["event"], target["event"])
-    events = events if events.size else np.zeros(1, dtype=np.int64)
+    events = np.append(events, np.arange(1, on_steps(len(events)) - len(events) + 1) + events.max(initial=0))
     reference = np.broadcast_to(np.asarray(prediction.reference, dtype=np.float64), own["event"].shape)
     start = _first_of_each(events, own["event"], reference, target)
     known = _points(target, events, start)
@@ -65,7 +65,8 @@ def paired(prediction: Hits, target: np.ndarray, backend: Backend) -> tuple[Slot
     kept = np.arange(min(index.shape[1], 2 * known.real.shape[1] + SPARE), dtype=np.int32)
     constants = (np.where(index < len(reference), column, 0.0) for column in (x, y, lag))
     slots = (index, *constants, kept)
-    native = (prediction.z, prediction.charge, prediction.tick, prediction.mask)
+    length = on_fine_steps(len(reference) + 1)
+    native = (lengthened(getattr(prediction, name), length) for name in ("z", "charge", "tick", "mask"))
     return Slots(*native, *map(backend.asarray, slots)), Points(*map(backend.asarray, known))
 
 
@@ -76,8 +77,7 @@ def predicted(slots: Slots) -> Points:
     """
     index = slots.index
     z, charge, tick, real = (
-        take(ep.pad(column, ((0, 1),), mode="constant", value=0.0), index)
-        for column in (slots.z, slots.charge, slots.tick, to_real(slots.mask, slots.z))
+        take(column, index) for column in (slots.z, slots.charge, slots.tick, to_real(slots.mask, slots.z))
     )
     place = to_real(ep.arange(index, 0, index.shape[1]), z)
     rank = constant(ep.expand_dims(place, 0) + (1.0 - real) * index.shape[1])
@@ -119,9 +119,9 @@ def _places(own: dict[str, np.ndarray], events: np.ndarray) -> np.ndarray:
 
 
 def _table(row: np.ndarray, values: np.ndarray, rows: int, nothing: int) -> np.ndarray:
-    """Integers (n,), sorted by row, as a table with at least one column."""
+    """Integers (n,), sorted by row, as a table, padded."""
     count = np.bincount(row, minlength=rows)
-    table = np.full((rows, max(int(count.max(initial=0)), 1)), nothing, dtype=np.int32)
+    table = np.full((rows, on_steps(int(count.max(initial=1)))), nothing, dtype=np.int32)
     table[row, np.arange(len(row)) - (np.cumsum(count) - count)[row]] = values
     return table
 

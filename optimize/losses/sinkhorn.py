@@ -60,7 +60,7 @@ class Sinkhorn(Loss):
         moved = transport(squared_distance(left, right, scales), weights(left), weights(right), schedule)
         events = a.real.shape[0]
         apart, own, theirs = moved[:events], moved[events : 2 * events], moved[2 * events :]
-        counts = a.count(), b.count()
+        counts = a.counts(), b.counts()
         lonely = ep.zeros_like(apart) + self.unmatched**2
         both, some = ep.minimum(*counts) > 0.5, ep.maximum(*counts) > 0.5
         divergence = ep.where(both, apart - 0.5 * (own + theirs), ep.where(some, lonely, 0.0 * lonely))
@@ -69,7 +69,7 @@ class Sinkhorn(Loss):
 
 def weights(points: Points) -> Any:
     """Equal weights of the real hits of each event, sum 1 (or 0 where there is none)."""
-    return points.real / ep.maximum(ep.expand_dims(points.count(), 1), 1.0)
+    return points.real / ep.maximum(ep.expand_dims(points.counts(), 1), 1.0)
 
 
 def transport(cost: Any, a: Any, b: Any, schedule: Any) -> Any:
@@ -84,9 +84,9 @@ def transport(cost: Any, a: Any, b: Any, schedule: Any) -> Any:
         return (0.5 * (f + new_f), 0.5 * (g + new_g)), None
 
     (f, g), _ = scan(step, (ep.zeros_like(a), ep.zeros_like(b)), schedule)
-    return (ep.where(a > 0.0, f, ep.zeros_like(f)) * a).sum(axis=1) + (
-        ep.where(b > 0.0, g, ep.zeros_like(g)) * b
-    ).sum(axis=1)
+    return (ep.where(a > 0.0, f, ep.zeros_like(f)) * a).sum(axis=1) + (ep.where(b > 0.0, g, ep.zeros_like(g)) * b).sum(
+        axis=1
+    )
 
 
 def _safe_log(weight: Any) -> Any:

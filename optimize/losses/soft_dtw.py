@@ -52,11 +52,11 @@ class SoftDTW(Loss):
         a, b = padded(predicted(slots), size), padded(known, size)
         left, right = joined(a, a, b), joined(b, a, b)
         cost = squared_distance(left, right, self._scales())
-        paths = soft_paths(cost, left.count(), right.count(), (cell, outside, number), self.gamma)
+        paths = soft_paths(cost, left.counts(), right.counts(), (cell, outside, number), self.gamma)
         events = a.real.shape[0]
         apart, own, theirs = paths[:events], paths[events : 2 * events], paths[2 * events :]
-        both = ep.minimum(a.count(), b.count()) > 0.5
-        lonely = (a.count() + b.count()) * self.unmatched**2
+        both = ep.minimum(a.counts(), b.counts()) > 0.5
+        lonely = (a.counts() + b.counts()) * self.unmatched**2
         total = ep.where(both, apart - 0.5 * (own + theirs), lonely).sum()
         return total / ep.maximum(b.real.sum(), 1.0)
 
@@ -95,8 +95,9 @@ def soft_paths(cost: Any, rows: Any, columns: Any, table: tuple[Any, Any, Any], 
     # the path of a pair ends on the diagonal rows + columns - 2, in the row rows - 1
     diagonal = ep.expand_dims(to_real(number, cost), 1) + 2.0
     row = ep.expand_dims(to_real(number[:size], cost), 1) + 1.0
-    ends = _equal(diagonal, ep.expand_dims(rows + columns, 0))
-    return (reached * ep.expand_dims(ends, 1) * ep.expand_dims(_equal(row, ep.expand_dims(rows, 0)), 0)).sum(axis=(0, 1))
+    here = ep.expand_dims(_equal(diagonal, ep.expand_dims(rows + columns, 0)), 1)
+    here = here * ep.expand_dims(_equal(row, ep.expand_dims(rows, 0)), 0)
+    return (reached * here).sum(axis=(0, 1))
 
 
 def softmin(a: Any, b: Any, c: Any, gamma: float) -> Any:

@@ -71,7 +71,9 @@ def test_2x2_with_one_layout_per_module(sample):
     assert g.module.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     np.testing.assert_allclose(g.pitch, [0.4434] * 4 + [0.387975] * 2 + [0.4434] * 2)
     assert g.n_x.tolist() == [140] * 4 + [160] * 2 + [140] * 2
-    assert detector.electronics == Electronics(threshold=5000.0, v_cm=478.1, v_ref=1568.0, gain=4.522e-3)
+    assert detector.electronics == Electronics(
+        threshold=5000.0, v_cm=478.1, v_ref=1568.0, gain=4.522e-3, discriminator_noise=650.0
+    )
     # Offsets are (drift, y, x): the first module lies at z = 33.5 and x = 33.5, the second at x = -33.5.
     np.testing.assert_allclose(g.anode_z[:4], [33.5 - 30.431, 33.5 + 30.431] * 2)
     np.testing.assert_allclose((g.x_low + g.x_high) / 2, np.repeat([33.5, -33.5, 33.5, -33.5], 2))
@@ -124,6 +126,19 @@ def test_electronics_keys_of_both_dialects(write):
         electronics = load_detector(write(text)).electronics
         assert electronics == expected
         assert type(electronics.hold_ticks) is type(electronics.reset_ticks) is int
+
+
+def test_discriminator_noise_of_the_newer_electronics(write):
+    """DUNE's files do not say it, but mean it."""
+    assert load_detector(write("eField: 0.5\n")).electronics.discriminator_noise == 0.0
+    assert load_detector(write("e_field: 0.5\n")).electronics.discriminator_noise == 650.0
+    assert load_detector(write("e_field: 0.5\ndiscriminator_noise: 0\n")).electronics.discriminator_noise == 0.0
+
+
+def test_electronics_per_pixel():
+    electronics = Electronics(threshold=np.array([5000.0, 6000.0]), reset_noise=800.0).per_pixel(np.array([1, 0, 1]))
+    assert electronics.threshold.tolist() == [6000.0, 5000.0, 6000.0]
+    assert electronics.reset_noise == 800.0
 
 
 def test_unknown_keys_are_reported_once(write):

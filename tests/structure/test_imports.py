@@ -50,8 +50,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "derivatives": FOUNDATION,
     "simulation": FOUNDATION
     | {"batching", "charge", "checks", "electronics", "noise", "quenching", "recording", "response"},
+    "truth": FOUNDATION | {"charge", "response"},
+    "streaming": FOUNDATION | {"__init__", "io", "simulation", "truth"},
+    "display": FOUNDATION | {"io", "simulation", "truth"},
     "__init__": FOUNDATION | {"derivatives", "generate", "io", "simulation"},
-    "cli": {"__init__", *FOUNDATION, "io"},
+    "cli": {"__init__", *FOUNDATION, "checks", "display", "io", "streaming"},
     "__main__": {"cli"},
 }
 

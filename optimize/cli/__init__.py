@@ -1,16 +1,20 @@
-"""The command line of the fits."""
+"""The command line of the fits. It only parses, calls the library and writes.
+
+A sub-command is a module of this folder, as in `larndsim.cli`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import ModuleType
 
 from larndsim.cli.program import run_program
 
-COMMANDS: tuple[ModuleType, ...] = ()
+from . import fit, plot, report, scan
+
+COMMANDS = (fit, scan, plot, report)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, by default that of this process, and return the exit code."""
-    description = "Fit the parameters of a detector. This version has no sub-command yet."
+    description = "Fit the parameters of a detector: simulate, compare, follow the gradient."
     return run_program("larndsim-optimize", description, COMMANDS, argv)

@@ -1,0 +1,37 @@
+"""`python -m benchmarks COMMAND`: measure, print a table, and write JSON, Markdown and a figure."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from larndsim.errors import ArgumentError
+
+COMMANDS = {
+    "compare": "every backend, device and precision on the same samples",
+    "scaling": "time and memory against the number of segments",
+    "stages": "where the time of a forward pass goes",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Each command is a module of its name with `add_arguments(parser)` and `run(options)`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    given = sys.argv[1:] if arguments is None else arguments
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name in given:
+            importlib.import_module(f"benchmarks.{name}").add_arguments(command)
+    options = parser.parse_args(given)
+    try:
+        importlib.import_module(f"benchmarks.{options.command}").run(options)
+    except ArgumentError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

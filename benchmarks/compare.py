@@ -1,0 +1,117 @@
+"""`compare`: every installed backend, device and precision on the same samples; accuracy beside speed."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Budget, PeakMemory, Timing, device_memory, in_fresh_process, once, timed, unit
+from benchmarks.report import COLOURS, Columns, ms, new_figure, number, save, table, text
+from benchmarks.samples import PLANS, Setup, error_against_float64, muons, parts, waiter, work_on
+from larndsim.backend import DTYPES, get_backend, installed
+from larndsim.errors import ArgumentError
+
+STEPS = ("forward", "gradient", "jacobian", "hits")
+COLUMNS: Columns = {
+    "cm": number("length", ".0f"),
+    "backend": lambda row: f"{row['backend']} {row['device']} {row['dtype']}",
+    "plan for": text("plan"),
+    "plan": ms("plan_time"),
+    "first forward": ms("first_forward"),
+    "first gradient": ms("first_gradient"),
+    **{name: ms(name) for name in STEPS},
+    "peak MB": number("memory", ".0f"),
+    "cm/s": number("cm_per_s", ".0f"),
+    "error": number("error", ".1e"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lengths", type=float, nargs="+", default=[80.0, 800.0, 8000.0], help="cm of track")
+    parser.add_argument("--backends", nargs="+", choices=installed(), default=installed())
+    parser.add_argument("--devices", nargs="+", default=["cpu"], help="cpu, cuda, cuda:N; left out where not there")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
+    parser.add_argument("--plans", nargs="+", choices=sorted(PLANS), default=sorted(PLANS, reverse=True))
+    parser.add_argument("--seconds", type=float, default=1.0, help="that each figure is measured for, after 5 runs")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure, print each row as it comes, and write the results."""
+    rows = []
+    for length, setup in itertools.product(options.lengths, setups(options)):
+        rows.append(in_fresh_process(measured, setup, length, Budget(seconds=options.seconds)))
+        print(table(rows[-1:], COLUMNS).splitlines()[-1] if len(rows) > 1 else table(rows, COLUMNS), flush=True)
+    if not rows:
+        raise ArgumentError("devices", "name one that is there", f"none of {', '.join(options.devices)} is")
+    save(options.out, "compare", rows, table(rows, COLUMNS), drawn(rows))
+
+
+def setups(options: argparse.Namespace) -> list[Setup]:
+    """All combinations that this machine can run."""
+    found = []
+    for device, backend in itertools.product(options.devices, options.backends):
+        if in_fresh_process(is_there, backend, device):
+            found += [Setup(backend, device, *rest) for rest in itertools.product(options.dtypes, options.plans)]
+        else:
+            print(f"left out: {backend} finds no {device}")
+    return found
+
+
+def is_there(backend: str, device: str) -> bool:
+    """Whether the backend finds the device."""
+    try:
+        get_backend(backend, device)
+    except ArgumentError:
+        return False
+    return True
+
+
+def measured(setup: Setup, length: float, budget: Budget) -> dict[str, Any]:
+    """One row, in a process of its own. Memory is the peak over everything but the check of the accuracy."""
+    segments = muons(length)
+    batched = list(parts(segments))
+    scale = unit()
+    simulator = setup.simulator()
+    wait = waiter(simulator)
+    memory = PeakMemory()
+    memory.start()
+    batches, _ = once(lambda: [setup.prepare(simulator, part) for part in batched], wait)
+    few = Budget(3, budget.seconds)
+    plan_time = timed(lambda: [setup.prepare(simulator, part) for part in batched], wait, few)
+    work = work_on(simulator, batches)
+    row: dict[str, Any] = {"length": length, "segments": len(segments.dE), **setup._asdict(), "unit": scale}
+    row |= {"plan_time": plan_time, "pixels": sum(len(batch.all_pixels().ix) for batch in batches)}
+    for name in ("forward", "hits", "gradient", "jacobian"):
+        function = getattr(work, name)
+        if function is not None:
+            row[f"first_{name}"] = Timing(once(function, wait)[1], 0.0, 1)
+            row[name] = timed(function, wait, budget)
+    row |= {"memory": memory.peak(), "device_memory": device_memory()}
+    row["cm_per_s"] = 1e3 * length / row["forward"].median
+    row["error"] = error_against_float64(setup, simulator, batched[0])
+    return row
+
+
+def drawn(rows: list[dict[str, Any]]) -> Any:
+    """Units per 80 cm of each step, one panel per precision and plan."""
+    panels = sorted({(row["dtype"], row["plan"]) for row in rows})
+    figure, axes = new_figure(len(panels))
+    for axis, panel in zip(axes, panels, strict=True):
+        chosen = [row for row in rows if (row["dtype"], row["plan"]) == panel]
+        for row, step in itertools.product(chosen, STEPS):
+            if row.get(step):
+                x = STEPS.index(step) + 0.12 * ([*COLOURS].index(row["backend"]) - 1)
+                y = row[step][0] / row["unit"][0] / row["length"] * 80
+                size = 20 + 30 * sorted({r["length"] for r in rows}).index(row["length"])
+                face = COLOURS[row["backend"]] if row["device"] == "cpu" else "none"
+                axis.scatter(x, y, s=size, facecolor=face, edgecolor=COLOURS[row["backend"]])
+        axis.set(yscale="log", title=f"{panel[0]}, plan for {panel[1]}", xticks=range(len(STEPS)), xticklabels=STEPS)
+        axis.grid(axis="y", alpha=0.3)
+    for name, colour in COLOURS.items():
+        axes[0].scatter([], [], color=colour, label=name)
+    axes[0].legend(title="larger: more cm; open: GPU", fontsize=8, title_fontsize=8)
+    axes[0].set_ylabel("units per 80 cm")
+    return figure

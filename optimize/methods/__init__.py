@@ -1,0 +1,18 @@
+"""The ways to minimise, by name."""
+
+from __future__ import annotations
+
+from .base import CONVERGED, FAILED, RUNNING, Method, State
+from .gauss_newton import GaussNewton
+from .gradient import SCHEDULES, Gradient
+from .lbfgs import LBFGS
+from .minuit import Minuit
+
+__all__ = ["CONVERGED", "FAILED", "METHODS", "RUNNING", "SCHEDULES", "Gradient", "Method", "State"]
+
+METHODS: dict[str, type[Method]] = {
+    "gauss-newton": GaussNewton,
+    "gradient": Gradient,
+    "lbfgs": LBFGS,
+    "minuit": Minuit,
+}

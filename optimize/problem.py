@@ -1,0 +1,151 @@
+"""From settings to a problem that a method can solve: data, targets, objective, start."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import larndsim
+from larndsim import Parameters, Segments, Simulator
+from larndsim.backend import DIFFERENTIABLE
+from larndsim.data.waveforms import Waveforms
+from larndsim.detector import Detector
+from larndsim.errors import ArgumentError, check_choice
+
+from .dataset import Dataset, load_dataset
+from .losses import get_loss
+from .methods import METHODS, Gradient, Method
+from .objective import Objective
+from .scaling import make_scaling
+from .settings import Settings
+from .targets import data_targets, matching_segments
+
+logger = logging.getLogger(__name__)
+
+TARGET, INIT = 0, 1  # streams of random numbers
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that a fit needs. `init` and `target` are values by name; `target` is None for data."""
+
+    objective: Objective
+    method: Method
+    init: dict[str, float]
+    target: dict[str, float] | None
+    report: Any  # of the dataset
+
+
+def make_problem(settings: Settings) -> Problem:
+    """Read the data, plan it, and make or read its targets."""
+    s = settings
+    simulator = make_simulator(s)
+    scaling = make_scaling(s.params, simulator.detector)
+    target = None if s.data is not None else target_values(s, simulator.detector)
+    init = initial_values(s, simulator.detector)
+    scaling.check_inside("set_init", init)
+    dataset = load_dataset(
+        s.input, s.chosen_cuts, s.max_batch_len, s.batch_tracks, s.seed_data, s.events, s.swap_xz, s.max_batches
+    )
+    logger.info("%s", dataset.report)
+    parts = _planned(dataset, simulator, (*s.params, *s.shift_no_fit))
+    objective = Objective(
+        simulator, tuple(batch for _, batch in parts), (), get_loss(s.loss, **s.loss_options), scaling,
+        simulator.detector.parameters, s.mode or METHODS[s.method].modes[0],
+    )  # fmt: skip
+    targets = _targets(s, objective, [segments for segments, _ in parts], target)
+    if not any(_size(one) for one in targets):
+        remedy = "Check the thresholds, the events and the cuts."
+        raise ArgumentError("data" if s.data else "input", "give a target with hits", "it has none", remedy)
+    shown = None if target is None else {name: target[name] for name in s.params}
+    return Problem(replace(objective, targets=targets), make_method(s), init, shown, dataset.report)
+
+
+def make_simulator(s: Settings, electronics: str | None = None) -> Simulator:
+    """The simulator of the settings."""
+    check_choice("backend", s.backend, DIFFERENTIABLE)
+    detector = s.detector if isinstance(s.detector, Detector) else larndsim.load_detector(s.detector, layout=s.layout)
+    return Simulator(
+        detector, s.backend, s.device, s.dtype, electronics or s.electronics or "relaxed", s.recombination,
+        s.link_vdrift_eField,
+    )  # fmt: skip
+
+
+def make_method(s: Settings) -> Method:
+    """The method of the settings."""
+    options: dict[str, Any] = {} if s.tolerance is None else {"tolerance": s.tolerance}
+    if s.method != "gradient":
+        return METHODS[s.method](**options)
+    for name in ("optimizer", "schedule", "clip", "batches_per_step"):
+        if getattr(s, name) is not None:
+            options[name] = getattr(s, name)
+    rates = s.lr if isinstance(s.lr, Mapping) else dict.fromkeys(s.params, 0.02 if s.lr is None else s.lr)
+    column = np.array([rates[name] for name in s.params], dtype=np.float64)
+    return Gradient(column, iterations=s.most_iterations, seed=s.seed, **options)
+
+
+def target_values(s: Settings, detector: Detector) -> dict[str, float]:
+    """Values in a simulated target: as given, the others nominal; or, if none is given, random within bounds."""
+    names = (*s.params, *s.shift_no_fit)
+    nominal = {name: getattr(detector.parameters, name) for name in names}
+    values = {**nominal, **s.set_target} if s.set_target else _drawn(names, detector, s.seed, TARGET)
+    make_scaling(names, detector).check_inside("set_target", values)
+    return values
+
+
+def initial_values(s: Settings, detector: Detector) -> dict[str, float]:
+    """Where the fit starts: as given; the others nominal, or random within bounds."""
+    nominal = {name: float(getattr(detector.parameters, name)) for name in s.params}
+    random = _drawn(s.params, detector, s.seed_init or 0, INIT) if s.vary_init else {}
+    return {**nominal, **random, **s.set_init}
+
+
+def _drawn(names: tuple[str, ...], detector: Detector, seed: int, stream: int) -> dict[str, float]:
+    """A random value within the bounds of each parameter; it does not depend on what the others are."""
+    values = {}
+    for name in names:
+        key = np.random.SeedSequence(seed, spawn_key=(stream, Parameters._fields.index(name)))
+        bound = detector.bounds[name]
+        values[name] = float(np.random.default_rng(key).uniform(bound.down, bound.up))
+    return values
+
+
+def _planned(dataset: Dataset, simulator: Simulator, vary: tuple[str, ...]) -> list[tuple[Segments, Any]]:
+    """Segments and plan of each batch that any pixel can see."""
+    parts = [(segments, simulator.prepare(segments, vary=vary)) for segments in dataset.batches]
+    seen = [(segments, batch) for segments, batch in parts if batch.all_pixels().ix.size]
+    if not seen:
+        raise ArgumentError("input", "hold segments that a pixel can see", "no pixel sees any", "Check `swap_xz`.")
+    if len(seen) < len(parts):
+        logger.warning("%d of %d batches reach no pixel and are left out", len(parts) - len(seen), len(parts))
+    return seen
+
+
+def _targets(
+    s: Settings, objective: Objective, parts: list[Segments], values: dict[str, float] | None
+) -> tuple[Any, ...]:
+    """What the predictions of each batch are compared with, in NumPy."""
+    simulator = objective.simulator
+    if s.data is not None or values is None:
+        return data_targets(s.data, simulator.detector, objective.batches)
+    parameters = simulator.detector.parameters._replace(**values)
+    batches = objective.batches
+    if s.input_target is not None:
+        others = matching_segments(s.input_target, parts, s)
+        batches = tuple(simulator.prepare(segments, parameters, vary=()) for segments in others)
+    if objective.loss.observable == "waveform":
+        return tuple(_numpy(simulator.charge(batch, parameters), simulator) for batch in batches)
+    source, seed = (make_simulator(s, "clocked"), s.seed) if s.noise else (simulator, None)
+    return tuple(source.hits(batch, parameters, seed).numpy() for batch in batches)
+
+
+def _size(target: Any) -> int:
+    return len(target.charge) if isinstance(target, Waveforms) else len(target)
+
+
+def _numpy(waveforms: Waveforms, simulator: Simulator) -> Waveforms:
+    return waveforms._replace(charge=simulator.backend.numpy(waveforms.charge))

@@ -1,0 +1,164 @@
+"""A run is a folder: its configuration, the history of every iteration, a checkpoint, and the result.
+
+config.yaml      all settings
+history.h5       one row per iteration, up to the last checkpoint
+checkpoint.npz   the state of the method and the history: all that the fit needs to go on
+result.json      the result, when the fit has ended
+segments.h5      the segments, where they came from memory
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import yaml
+
+from larndsim.data.segments import Segments
+from larndsim.errors import ArgumentError
+from larndsim.io.atomic import replacing
+
+from .history import History
+from .methods import State
+from .settings import Settings, make_settings, read_yaml
+
+CONFIG, HISTORY, CHECKPOINT, RESULT, SEGMENTS = (
+    "config.yaml",
+    "history.h5",
+    "checkpoint.npz",
+    "result.json",
+    "segments.h5",
+)
+MAY_CHANGE = ("iterations", "save_freq")  # between an interrupted run and the one that goes on
+MEMORY = "memory."
+
+
+class Folder:
+    """The folder of a run."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def check_new(self, settings: Settings) -> None:
+        """Refuse a folder that holds a run, and settings that it could not hold."""
+        if (self.path / CONFIG).exists():
+            remedy = "Resume it, or choose another folder."
+            raise ArgumentError("out", "be a folder without a run", f"{self.path} has one", remedy)
+        for name in ("input", "input_target", "data", "detector"):
+            value = getattr(settings, name)
+            if not isinstance(value, str | os.PathLike | None) and not (
+                name == "input" and isinstance(value, Segments)
+            ):
+                remedy = "Write it to a file, and name that."
+                raise ArgumentError(name, "be a file where `out` is given", f"it is a {type(value).__name__}", remedy)
+
+    def start(self, settings: Settings) -> None:
+        """Make the folder, where there is none, and write the settings; segments from memory become a file."""
+        if (self.path / CONFIG).exists():
+            return
+        self._make()
+        values = settings.plain() if not isinstance(settings.input, Segments) else self._with_segments(settings)
+        with replacing(self.path / CONFIG) as temporary:
+            temporary.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+    def resumed(self, choices: Mapping[str, Any]) -> Settings:
+        """The settings of the run in the folder; choices that disagree with them are refused."""
+        if not (self.path / CONFIG).exists():
+            remedy = "Start it without `resume`."
+            raise ArgumentError("resume", "find a run in `out`", f"{self.path} holds none", remedy)
+        stored = read_yaml(self.path / CONFIG)
+        known = make_settings(stored)
+        asked = make_settings({**stored, **choices}).plain()
+        for name, value in known.plain().items():
+            if name not in MAY_CHANGE and asked[name] != value and name in {k.replace("-", "_") for k in choices}:
+                raise ArgumentError(name, "stay what it was in a resumed run", f"it was {value!r}", "Leave it out.")
+        return make_settings({**stored, **{k: v for k, v in choices.items() if k.replace("-", "_") in MAY_CHANGE}})
+
+    def save(self, state: State, history: History, names: tuple[str, ...]) -> None:
+        """Write the checkpoint, then the history: each whole, or as it was."""
+        columns = history.columns(state.iteration)
+        arrays = {k: np.asarray(v) for k, v in state._asdict().items() if k != "memory"}
+        arrays |= {f"{MEMORY}{key}": value for key, value in state.memory.items()}
+        arrays |= {f"{HISTORY}.{key}": value for key, value in columns.items()}
+        with replacing(self.path / CHECKPOINT) as temporary:
+            np.savez(temporary, allow_pickle=False, **arrays)
+        with replacing(self.path / HISTORY) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs["parameters"] = list(names)
+            for name, column in columns.items():
+                file.create_dataset(name, data=column)
+
+    def load(self) -> tuple[State, History] | None:
+        """The last checkpoint, if there is one."""
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (OSError, ValueError) as error:
+            remedy = "Remove the file to start again."
+            raise ArgumentError("resume", "find a whole checkpoint", f"{path} cannot be read", remedy) from error
+        memory = {k.removeprefix(MEMORY): v for k, v in arrays.items() if k.startswith(MEMORY)}
+        history = {k.removeprefix(f"{HISTORY}."): v for k, v in arrays.items() if k.startswith(f"{HISTORY}.")}
+        plain = {k: arrays[k] if k in ("u", "gradient") else arrays[k].item() for k in State._fields if k != "memory"}
+        return State(memory=memory, **plain), History.of(history)
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write the result."""
+        with replacing(self.path / RESULT) as temporary:
+            temporary.write_text(json.dumps(finite(result), indent=2) + "\n", encoding="utf-8")
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"{self.path} cannot be one: {error.strerror}"
+            raise ArgumentError("out", "be a folder", reason, "Choose another.") from error
+
+    def _with_segments(self, settings: Settings) -> dict[str, Any]:
+        from larndsim.io import write_segments
+
+        path = self.path / SEGMENTS
+        write_segments(path, settings.input, swap_xz=settings.swap_xz)
+        return {**settings.plain(), "input": str(path.resolve())}
+
+
+class Run:
+    """What a folder says of a run, for pictures: `history` by column, and `result` (empty while it goes on)."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not (self.path / HISTORY).exists():
+            raise ArgumentError("run", "be the folder of a run", f"{path} has no {HISTORY}", "Check the path.")
+        with h5py.File(self.path / HISTORY) as file:
+            self.names = tuple(str(name) for name in file.attrs["parameters"])
+            self.history = {name: file[name][:] for name in file}
+        self.settings = read_yaml(self.path / CONFIG)
+        text = self.path / RESULT
+        self.result: dict[str, Any] = json.loads(text.read_text(encoding="utf-8")) if text.exists() else {}
+
+    @property
+    def name(self) -> str:
+        """What the run is called in pictures."""
+        return self.path.resolve().name
+
+    def target(self, name: str) -> float | None:
+        """The true value of a parameter, where it is known."""
+        return self.result.get("parameters", {}).get(name, {}).get("target")
+
+
+def finite(value: Any) -> Any:
+    """The same for JSON, which knows no NaN: numbers that are not finite become None, arrays lists."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return finite(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

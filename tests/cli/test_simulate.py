@@ -1,0 +1,252 @@
+"""`larndsim simulate`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import larndsim
+from larndsim.cli import main, simulate
+from larndsim.cli.program import run_program
+from larndsim.io import read_hits, read_hits_info, read_hits_truth, read_packets
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments) -> int:
+    return main(["simulate", *map(str, arguments)])
+
+
+def test_the_example_works(tmp_path, monkeypatch, segments_file, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("muons.h5").write_bytes(segments_file.read_bytes())
+    assert main(shlex.split(simulate.EXAMPLE)[1:]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("hits.h5: 3 events, ")
+    assert captured.out.count("\n") == 1
+    assert captured.err == ""  # no progress bar, since this is no terminal
+    info = read_hits_info("hits.h5")
+    assert info["parameters"]["Ab"] == 0.81
+    assert info["command"].startswith(simulate.EXAMPLE.split(" --")[0])
+
+
+def test_the_same_command_gives_the_same_hits(tmp_path, segments_file, hits_file):
+    again = tmp_path / "again.h5"
+    assert run(segments_file, again, "--backend", "numpy", "--seed", 3) == 0
+    for read in (read_hits, read_hits_truth):
+        np.testing.assert_array_equal(read(again), read(hits_file))
+    for seed in ("4", None):
+        noise = ["--no-noise"] if seed is None else ["--seed", seed]
+        assert run(segments_file, again, "--backend", "numpy", *noise) == 0
+        assert not np.array_equal(read_hits(again)["adc"], read_hits(hits_file)["adc"])
+
+
+def test_memory_and_selection_change_nothing(tmp_path, segments_file, hits_file):
+    some = tmp_path / "some.h5"
+    assert run(segments_file, some, "--backend", "numpy", "--seed", 3, "--memory", "700MB") == 0
+    np.testing.assert_array_equal(read_hits(some), read_hits(hits_file))
+    assert run(segments_file, some, "--backend", "numpy", "--seed", 3, "--events", "1:2") == 0
+    np.testing.assert_array_equal(read_hits(some), read_hits(hits_file, events=[1]))
+
+
+def test_truth_sums_to_one_and_names_segments_of_the_file(segments_file, hits_file):
+    hits, truth = read_hits(hits_file), read_hits_truth(hits_file)
+    assert len(hits) > 50
+    np.testing.assert_allclose(np.bincount(truth["hit"], weights=truth["fraction"], minlength=len(hits)), 1.0)
+    with h5py.File(segments_file) as file:
+        event_of = dict(zip(file["segments"]["segment_id"], file["segments"]["eventID"], strict=True))
+    assert [event_of[segment] for segment in truth["segment_id"]] == truth["event"].tolist()
+    np.testing.assert_array_equal(hits["event"][truth["hit"]], truth["event"])
+
+
+def test_attributes_allow_to_repeat_the_run(hits_file, segments_file):
+    info = read_hits_info(hits_file)
+    assert info["version"] == larndsim.__version__
+    assert info["detector"] == larndsim.load_detector("module0").describe()
+    assert info["parameters"] == larndsim.load_detector("module0").parameters._asdict()
+    assert (info["seed"], info["backend"], info["dtype"], info["electronics"]) == (3, "numpy", "float32", "clocked")
+    assert info["input"] == str(segments_file)
+    assert main(shlex.split(info["command"])[1:]) == 0
+
+
+def test_the_library_gives_the_same(segments_file, hits_file):
+    simulator = larndsim.Simulator("module0", backend="numpy", electronics="clocked")
+    hits = simulator(larndsim.read_segments(segments_file, events=[2]), seed=3).numpy()
+    np.testing.assert_array_equal(hits, read_hits(hits_file, events=[2]))
+
+
+def test_packets(tmp_path, segments_file, hits_file, capsys):
+    pytest.importorskip("larpix", reason="larpix-control is not installed")
+    path = tmp_path / "packets.h5"
+    assert run(segments_file, path, "--backend", "numpy", "--seed", 3, "--format", "packets") == 0
+    packets, hits = read_packets(path, larndsim.load_detector("module0")), read_hits(hits_file)
+    packets.sort(order=["event", "plane", "ix", "iy", "tick"])
+    for name in ("event", "plane", "ix", "iy", "tick", "adc"):
+        np.testing.assert_array_equal(packets[name], hits[name])
+
+
+def test_a_configuration_and_flags_that_override_it(tmp_path, segments_file):
+    config, path = tmp_path / "run.yaml", tmp_path / "hits.h5"
+    config.write_text(
+        "backend: numpy\nelectronics: relaxed\nset: {Ab: 0.81, kb: 0.05}\nevents: 0:1\n"
+        "truth: false\nlink_vdrift_eField: true\n"
+    )
+    assert run(segments_file, path, "--config", config, "--set", "Ab=0.82", "--events", "1") == 0
+    info = read_hits_info(path)
+    assert (info["backend"], info["electronics"], info["seed"]) == ("numpy", "relaxed", None)
+    assert (info["parameters"]["Ab"], info["parameters"]["kb"]) == (0.82, 0.05)
+    assert info["link_vdrift_eField"] is True
+    assert set(read_hits(path)["event"]) == {1}
+    assert len(read_hits_truth(path)) == 0
+
+
+def test_channel_files(tmp_path, segments_file, shared_data):
+    path = tmp_path / "hits.h5"
+    layout = shared_data("detectors/multi_tile_layout-2.4.16.yaml")
+    options = ["--backend", "numpy", "--no-noise", "--no-truth", "--layout", layout, "--events", "1"]
+    assert run(segments_file, path, *options) == 0
+    plain = read_hits(path)
+    assert run(segments_file, path, *options, "--bad-channels", shared_data("detectors/module0_bad_channels.json")) == 0
+    assert len(read_hits(path)) < len(plain)
+    gains = tmp_path / "gains.npz"
+    np.savez(gains, keys=np.array([0]), values=np.array([8e-3]), default=np.array(8e-3))
+    assert run(segments_file, path, *options, "--gains", gains) == 0
+    assert read_hits(path)["adc"].mean() > plain["adc"].mean() + 1
+
+
+# What is wrong, and what the sentence says of it: {} stands for the file of segments.
+BAD = [
+    (["none.h5"], "does not exist"),
+    (["text.h5"], "is not an HDF5 file"),
+    (["short.h5"], "is truncated"),
+    (["empty.h5"], "must hold a dataset `segments`"),
+    (["missing.h5"], "lacks dE and has only"),
+    (["words.h5"], "must hold real numbers in the field `dE`"),
+    (["nan.h5"], "must have a finite `z_start` in every row"),
+    (["{}", "--detector", "modul0"], "Did you mean `module0`?"),
+    (["{}", "--layout", "layout.yaml"], "must hold `pixel_pitch`"),
+    (["{}", "--backend", "pytorch"], "`backend` must be one of"),
+    (["{}", "--device", "cuda:77"], "`device` must be"),
+    (["{}", "--dtype", "float16"], "`dtype` must be one of"),
+    (["{}", "--electronics", "fast"], "`electronics` must be one of"),
+    (["{}", "--set", "Abb=1"], "`set` must be one of Ab"),
+    (["{}", "--set", "Ab"], "`set` must be NAME=VALUE"),
+    (["{}", "--set", "Ab=high"], "`Ab` must be a number"),
+    (["{}", "--set", "lifetime=-3"], "`lifetime` must be greater than 0"),
+    (["{}", "--format", "text"], "`format` must be one of hits, packets"),
+    (["{}", "--memory", "much"], "`memory` must be a number of bytes"),
+    (["{}", "--memory", "10MB"], "`memory` must be more than"),
+    (["{}", "--memory", "0.601 GB"], "`memory` must hold the largest event, but event 0 has 12 segments"),
+    (["{}", "--events", "5:9"], "`events` must name events of the file"),
+    (["{}", "--events", "a:b"], "`events` must be FIRST:END"),
+    (["{}", "--seed", "-1"], "`seed` must be a whole number"),
+    (["{}", "--seed", "1", "--no-noise"], "`seed` must be given with noise alone"),
+    (["{}", "--thresholds", "none.npz"], "must be an npz file"),
+    (["{}", "--config", "unknown.yaml"], "Did you mean `seed`?"),
+    (["{}", "--config", "wrong.yaml"], "`truth` must be true or false"),
+    (["{}", "--nosie"], "unrecognized arguments: --nosie"),
+]
+
+
+@pytest.mark.parametrize("kind", ["hits", "packets"])
+def test_nothing_in_the_detector(tmp_path, segments_file, kind):
+    far, path = tmp_path / "far.h5", tmp_path / "out.h5"
+    segments = larndsim.read_segments(segments_file)
+    larndsim.write_segments(far, segments._replace(x_start=segments.x_start + 200, x_end=segments.x_end + 200))
+    assert run(far, path, "--backend", "numpy", "--format", kind) == 0
+    found = read_hits(path) if kind == "hits" else read_packets(path, larndsim.load_detector("module0"))
+    assert len(found) == 0
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, segments_file):
+    """A folder of bad files."""
+    monkeypatch.chdir(tmp_path)
+    content = segments_file.read_bytes()
+    Path("text.h5").write_text("no HDF5")
+    Path("short.h5").write_bytes(content[: len(content) // 2])
+    with h5py.File(segments_file) as file:
+        rows = file["segments"][:]
+    with h5py.File("empty.h5", "w") as file:
+        file["other"] = rows
+    with h5py.File("missing.h5", "w") as file:
+        file["segments"] = rows[[name for name in rows.dtype.names if name != "dE"]].copy()
+    with h5py.File("words.h5", "w") as file:
+        words = [(name, "S5" if name == "dE" else kind) for name, kind in rows.dtype.descr]
+        file["segments"] = np.zeros(3, dtype=words)
+    rows["z_start"][-1] = np.nan
+    with h5py.File("nan.h5", "w") as file:
+        file["segments"] = rows
+    Path("layout.yaml").write_text("chip_channel_to_position: {}\n")
+    Path("unknown.yaml").write_text("sede: 3\n")
+    Path("wrong.yaml").write_text("truth: 3\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_bad_input_is_one_sentence_and_no_file(arguments, sentence, folder, segments_file, capsys):
+    before = sorted(folder.iterdir())
+    source, *options = (str(segments_file) if word == "{}" else word for word in arguments)
+    try:
+        code = run(source, "out.h5", *options)
+    except SystemExit as stop:
+        code = stop.code
+    captured = capsys.readouterr()
+    assert code == 2
+    assert captured.out == ""
+    assert captured.err.startswith("larndsim") and sentence in captured.err
+    assert captured.err.count("\n") == 1
+    assert sorted(folder.iterdir()) == before
+
+
+def test_outputs_that_cannot_be_written(folder, segments_file, capsys):
+    own = Path("own.h5")
+    own.write_bytes(segments_file.read_bytes())
+    for source, target, sentence in (
+        (segments_file, "no/out.h5", "must lie in an existing folder"),
+        (segments_file, folder, "is a folder or a device"),
+        (own, "own.h5", "must be another file than the input"),
+    ):
+        assert run(source, target, "--backend", "numpy") == 2
+        assert sentence in capsys.readouterr().err
+    assert own.read_bytes() == segments_file.read_bytes()
+
+
+def test_help_shows_the_example(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("--help")
+    assert stop.value.code == 0
+    assert simulate.EXAMPLE in capsys.readouterr().out
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path, segments_file, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(larndsim.Simulator, "hits", interrupted)
+    assert run_program("larndsim", "", [simulate], ["simulate", str(segments_file), str(tmp_path / "out.h5")]) == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_output_and_can_be_repeated(tmp_path, segments_file):
+    target = tmp_path / "out.h5"
+    command = [sys.executable, "-m", "larndsim", "simulate", str(segments_file), str(target), "--backend", "numpy"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    while not any(tmp_path.iterdir()):
+        assert process.poll() is None
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not target.exists()
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    assert len(read_hits(target)) > 50
