@@ -20,6 +20,8 @@ _HOMES = {
     "Waveforms": "data.waveforms",
     "Batch": "data.batch",
     "Simulator": "simulation",
+    "Hits": "data.hits",
+    "read_hits": "io",
     "read_segments": "io",
     "write_segments": "io",
     "value_and_grad": "derivatives",

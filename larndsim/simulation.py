@@ -27,6 +27,7 @@ from .errors import check_choice
 from .noise import Noise
 from .quenching import RECOMBINATION
 from .response import TICK, Response, folded_response
+from .truth import Truth, truth_fractions
 
 
 class Simulator:
@@ -107,6 +108,11 @@ class Simulator:
     ) -> Hits:
         """`prepare` and `hits` for these parameters alone."""
         return self.hits(self.prepare(segments, parameters, vary=()), parameters, seed)
+
+    def truth(self, batch: Batch, hits: Hits | np.ndarray, parameters: Parameters | None = None) -> Truth:
+        """Which segments made each hit, with fractions that sum to one."""
+        parameters = self.detector.parameters if parameters is None else parameters
+        return truth_fractions(self, batch, parameters, hits)
 
     def _electronics_behind(self, size: SizeClass, pixels: Pixels, seed: int | None) -> tuple[Any, Any]:
         """Channels and noise (or None) of a class, on the device."""

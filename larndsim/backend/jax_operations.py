@@ -43,6 +43,10 @@ def to_real(values: Any, like: Any) -> Any:
     return values.astype(like.dtype)
 
 
+def log_sum_exp(values: Any, axis: int) -> Any:
+    return jax.nn.logsumexp(values, axis=axis)
+
+
 def constant(values: Any) -> Any:
     return jax.lax.stop_gradient(values)
 

@@ -30,6 +30,11 @@ def to_real(values: Any, like: Any) -> Any:
     return values.astype(like.dtype)
 
 
+def log_sum_exp(values: Any, axis: int) -> Any:
+    top = values.max(axis=axis, keepdims=True)
+    return np.squeeze(top, axis) + np.log(np.exp(values - top).sum(axis=axis))
+
+
 def constant(values: Any) -> Any:
     return values
 

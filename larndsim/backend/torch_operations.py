@@ -30,6 +30,10 @@ def to_real(values: Any, like: Any) -> Any:
     return values.to(like.dtype)
 
 
+def log_sum_exp(values: Any, axis: int) -> Any:
+    return torch.logsumexp(values, dim=axis)
+
+
 def constant(values: Any) -> Any:
     return values.detach()
 

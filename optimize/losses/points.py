@@ -18,7 +18,7 @@ from larndsim.data.hits import Hits
 from .base import check_hits, lengthened, on_fine_steps, on_steps
 
 ORDER = ("order", "iy", "ix", "plane", "event")  # the last one decides first
-SPARE = 32  # predicted hits that are kept beyond twice as many as the target has in an event
+SPARE = 16  # predicted hits that are kept beyond one and a half times as many as the target has in an event
 
 
 class Points(NamedTuple):
@@ -62,7 +62,7 @@ def paired(prediction: Hits, target: np.ndarray, backend: Backend) -> tuple[Slot
     index = _places(own, events)
     x, y = (np.append(own[name], 0.0)[index] for name in "xy")
     lag = np.append(reference, 0.0)[index] - start[:, None]
-    kept = np.arange(min(index.shape[1], 2 * known.real.shape[1] + SPARE), dtype=np.int32)
+    kept = np.arange(min(index.shape[1], known.real.shape[1] * 3 // 2 + SPARE), dtype=np.int32)
     constants = (np.where(index < len(reference), column, 0.0) for column in (x, y, lag))
     slots = (index, *constants, kept)
     length = on_fine_steps(len(reference) + 1)
@@ -73,7 +73,7 @@ def paired(prediction: Hits, target: np.ndarray, backend: Backend) -> tuple[Slot
 def predicted(slots: Slots) -> Points:
     """The real hits of a prediction, first in their events.
 
-    At most twice as many as the target's largest event has, and some to spare: a fit that predicts more is lost.
+    At most half as many again as the target's largest event has, and some to spare: more are not compared.
     """
     index = slots.index
     z, charge, tick, real = (

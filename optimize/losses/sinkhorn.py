@@ -13,7 +13,7 @@ import eagerpy as ep
 import numpy as np
 
 from larndsim.backend import Backend
-from larndsim.backend.operations import constant, scan
+from larndsim.backend.operations import log_sum_exp, scan
 from larndsim.data.hits import Hits
 from larndsim.errors import ArgumentError
 
@@ -79,22 +79,15 @@ def transport(cost: Any, a: Any, b: Any, schedule: Any) -> Any:
 
     def step(carry: tuple[Any, Any], epsilon: Any) -> tuple[tuple[Any, Any], None]:
         f, g = carry
-        new_f = -1.0 * epsilon * _log_sum(ep.expand_dims(log_b + g / epsilon, 1) - cost / epsilon)
-        new_g = -1.0 * epsilon * _log_sum(ep.expand_dims(log_a + f / epsilon, 1) - back / epsilon)
+        new_f = -1.0 * epsilon * log_sum_exp(ep.expand_dims(log_b + g / epsilon, 1) - cost / epsilon, 2)
+        new_g = -1.0 * epsilon * log_sum_exp(ep.expand_dims(log_a + f / epsilon, 1) - back / epsilon, 2)
         return (0.5 * (f + new_f), 0.5 * (g + new_g)), None
 
     (f, g), _ = scan(step, (ep.zeros_like(a), ep.zeros_like(b)), schedule)
-    return (ep.where(a > 0.0, f, ep.zeros_like(f)) * a).sum(axis=1) + (ep.where(b > 0.0, g, ep.zeros_like(g)) * b).sum(
-        axis=1
-    )
+    f, g = (ep.where(weight > 0.0, dual, ep.zeros_like(dual)) for weight, dual in ((a, f), (b, g)))
+    return (f * a).sum(axis=1) + (g * b).sum(axis=1)
 
 
 def _safe_log(weight: Any) -> Any:
     real = weight > 0.0
     return ep.where(real, ep.log(ep.where(real, weight, ep.ones_like(weight))), ep.zeros_like(weight) + NOTHING)
-
-
-def _log_sum(values: Any) -> Any:
-    """log of the sum of exp over the last axis."""
-    top = constant(values.max(axis=-1, keepdims=True))
-    return ep.squeeze(top, axis=-1) + ep.log(ep.exp(values - top).sum(axis=-1))

@@ -14,7 +14,7 @@ import eagerpy as ep
 import numpy as np
 
 from larndsim.backend import Backend
-from larndsim.backend.operations import constant, scan, take, to_real
+from larndsim.backend.operations import log_sum_exp, scan, take, to_real
 from larndsim.data.hits import Hits
 from larndsim.errors import check_choice
 
@@ -87,7 +87,7 @@ def soft_paths(cost: Any, rows: Any, columns: Any, table: tuple[Any, Any, Any], 
 
     def step(carry: tuple[Any, Any], row: Any) -> tuple[tuple[Any, Any], Any]:
         before, last = carry  # the row i + 1 of each holds R[i, diagonal - i]
-        least = row + softmin(last[1:], last[:-1], before[:-1], gamma)
+        least = row + softmin(last[1:], last[:-1], before[:-1], gamma=gamma)
         new = ep.concatenate([nowhere[:1], least], axis=0)
         return (last, new), least
 
@@ -100,11 +100,9 @@ def soft_paths(cost: Any, rows: Any, columns: Any, table: tuple[Any, Any, Any], 
     return (reached * here).sum(axis=(0, 1))
 
 
-def softmin(a: Any, b: Any, c: Any, gamma: float) -> Any:
-    """-gamma log(sum of exp(-value / gamma)), safe for any values."""
-    low = constant(ep.minimum(ep.minimum(a, b), c))
-    total = sum(ep.exp((low - value) * (1 / gamma)) for value in (a, b, c))
-    return low - gamma * ep.log(total)
+def softmin(*values: Any, gamma: float) -> Any:
+    """-gamma log(sum of exp(-value / gamma))."""
+    return log_sum_exp(ep.stack(values, axis=0) * (-1 / gamma), 0) * -gamma
 
 
 def _equal(a: Any, b: Any) -> Any:

@@ -109,18 +109,23 @@ def test_a_configuration_and_flags_that_override_it(tmp_path, segments_file):
     assert len(read_hits_truth(path)) == 0
 
 
-def test_channel_files(tmp_path, segments_file, shared_data):
-    path = tmp_path / "hits.h5"
-    layout = shared_data("detectors/multi_tile_layout-2.4.16.yaml")
-    options = ["--backend", "numpy", "--no-noise", "--no-truth", "--layout", layout, "--events", "1"]
-    assert run(segments_file, path, *options) == 0
-    plain = read_hits(path)
-    assert run(segments_file, path, *options, "--bad-channels", shared_data("detectors/module0_bad_channels.json")) == 0
-    assert len(read_hits(path)) < len(plain)
-    gains = tmp_path / "gains.npz"
-    np.savez(gains, keys=np.array([0]), values=np.array([8e-3]), default=np.array(8e-3))
-    assert run(segments_file, path, *options, "--gains", gains) == 0
-    assert read_hits(path)["adc"].mean() > plain["adc"].mean() + 1
+def test_channel_files(tmp_path, monkeypatch, segments_file):
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("low", 5000.0), ("steep", 8e-3)):
+        np.savez(f"{name}.npz", keys=np.array([0]), values=np.array([value]), default=np.array(value))
+    Path("bad.json").write_text('{"All": [0, 1, 2, 3, 4, 5]}')
+    options = ["--backend", "numpy", "--no-noise", "--no-truth"]
+
+    def hits(*more):
+        assert run(segments_file, "out.h5", *options, *more) == 0
+        return read_hits("out.h5")
+
+    plain = hits()
+    assert len(hits("--thresholds", "low.npz")) > len(plain)
+    assert hits("--gains", "steep.npz")["adc"].mean() > plain["adc"].mean() + 1
+    readout, good = larndsim.load_detector("module0").readout, hits("--bad-channels", "bad.json")
+    assert 0 < len(good) < len(plain)
+    assert not np.isin(readout.channel[good["plane"], good["ix"], good["iy"]], range(6)).any()
 
 
 # What is wrong, and what the sentence says of it: {} stands for the file of segments.

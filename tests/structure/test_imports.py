@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batching": FOUNDATION | {"pixelization", "response", "size_classes"},
     "derivatives": FOUNDATION,
     "simulation": FOUNDATION
-    | {"batching", "charge", "checks", "electronics", "noise", "quenching", "recording", "response"},
+    | {"batching", "charge", "checks", "electronics", "noise", "quenching", "recording", "response", "truth"},
     "truth": FOUNDATION | {"charge", "response"},
     "streaming": FOUNDATION | {"__init__", "io", "simulation", "truth"},
     "display": FOUNDATION | {"io", "simulation", "truth"},
