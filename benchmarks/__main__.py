@@ -9,6 +9,7 @@ import sys
 from larndsim.errors import ArgumentError
 
 COMMANDS = {
+    "accuracy": "the charge against the brute-force integral",
     "compare": "every backend, device and precision on the same samples",
     "scaling": "time and memory against the number of segments",
     "stages": "where the time of a forward pass goes",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Budget, PeakMemory, Timing, device_memory, in_fresh_process, once, timed, unit
-from benchmarks.report import COLOURS, Columns, ms, new_figure, number, save, table, text
+from benchmarks.report import COLOURS, Columns, ms, new_figure, number, one_line, save, table, text
 from benchmarks.samples import PLANS, Setup, error_against_float64, muons, parts, waiter, work_on
 from larndsim.backend import DTYPES, get_backend, installed
 from larndsim.errors import ArgumentError
@@ -43,9 +43,10 @@ def run(options: argparse.Namespace) -> None:
     rows = []
     for length, setup in itertools.product(options.lengths, setups(options)):
         rows.append(in_fresh_process(measured, setup, length, Budget(seconds=options.seconds)))
-        print(table(rows[-1:], COLUMNS).splitlines()[-1] if len(rows) > 1 else table(rows, COLUMNS), flush=True)
+        print(one_line(rows[-1], COLUMNS), flush=True)
     if not rows:
         raise ArgumentError("devices", "name one that is there", f"none of {', '.join(options.devices)} is")
+    print(f"\n{table(rows, COLUMNS)}")
     save(options.out, "compare", rows, table(rows, COLUMNS), drawn(rows))
 
 

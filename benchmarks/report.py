@@ -45,6 +45,11 @@ def table(rows: list[dict[str, Any]], columns: Columns) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
+def one_line(row: dict[str, Any], columns: Columns) -> str:
+    """A row as it comes, before the table is known."""
+    return ", ".join(f"{name} {cell(row)}" for name, cell in columns.items() if cell(row) != "-")
+
+
 def save(folder: Path, name: str, rows: list[dict[str, Any]], markdown: str, figure: Any, **more: Any) -> None:
     """Write NAME.json, NAME.md and NAME.png into the folder."""
     folder.mkdir(parents=True, exist_ok=True)

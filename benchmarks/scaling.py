@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import PeakMemory, Timing, exponent, in_fresh_process, once, unit
-from benchmarks.report import COLOURS, Columns, ms, new_figure, number, save, table, text
+from benchmarks.report import COLOURS, Columns, ms, new_figure, number, one_line, save, table, text
 from benchmarks.samples import PLANS, SEGMENTS, Setup, muons_of, parts, waiter, work_on
 from larndsim.backend import DTYPES, installed
 
@@ -43,10 +43,10 @@ def run(options: argparse.Namespace) -> None:
         setup = Setup(name, options.device, options.dtype, options.plan)
         for count in counts:
             rows.append(in_fresh_process(measured, setup, count, options.batch))
-            print(table(rows[-1:], COLUMNS).splitlines()[-1] if len(rows) > 1 else table(rows, COLUMNS), flush=True)
+            print(one_line(rows[-1], COLUMNS), flush=True)
     exponents = {name: exponents_of([row for row in rows if row["backend"] == name]) for name in options.backends}
     lines = [f"{name}, exponent: " + ", ".join(f"{k} {v:.3f}" for k, v in e.items()) for name, e in exponents.items()]
-    print("\n".join(lines))
+    print("\n".join(["", table(rows, COLUMNS), *lines]))
     save(options.out, "scaling", rows, "\n".join([table(rows, COLUMNS), "", *lines]), drawn(rows), exponents=exponents)
 
 

@@ -14,8 +14,10 @@ import numpy as np
 from ..objective import Normal, Objective
 from .base import CONVERGED, FAILED, State, not_finite, without_effect
 
-FIRST, LEAST, MOST = 1e-3, 1e-9, 1e10  # damping
+FIRST, LEAST = 1e-3, 1e-9  # damping
 SHORTER, LONGER = 10.0, 0.1  # what a bad and a good step do to it
+NEAR = 100.0  # tolerances: the undamped step at a minimum that rounding blurs
+NEGLIGIBLE = 1e-3  # of the loss
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,12 @@ class GaussNewton:
         u = next_point(objective, state.u, matrix, slope, float(damping))
         length = float(np.abs(u - state.u).max())
         if length == 0.0:
-            return state.finished(CONVERGED, "No step is left to take.")
+            return self._stuck(objective, state)
         problem = objective.normal(u)
         if not problem.is_finite():
             return state.refused({**state.memory, "damping": np.array(damping * SHORTER)})
         if problem.loss > state.loss:
-            return self._retry(state, problem, length)
+            return self._retry(objective, state, length)
         new = self._accepted(u, problem, max(float(damping) * LONGER, LEAST))
         new = state._replace(u=new.u, loss=new.loss, gradient=new.gradient, memory=new.memory, in_a_row=0)
         if length < self.tolerance and damping <= FIRST:
@@ -54,16 +56,25 @@ class GaussNewton:
 
     def _accepted(self, u: np.ndarray, problem: Normal, damping: float) -> State:
         memory = {"matrix": problem.matrix, "slope": problem.slope, "damping": np.array(damping)}
+        memory["residuals"] = np.array(problem.residuals)
         return State(u, problem.loss, problem.gradient, memory)
 
-    def _retry(self, state: State, problem: Normal, length: float) -> State:
-        """The same point with more damping; or the end, where rounding hides what a step would gain."""
-        damping = float(state.memory["damping"]) * SHORTER
+    def _retry(self, objective: Objective, state: State, length: float) -> State:
+        """The same point with more damping; or the end, where no step gains anything."""
         if length < self.tolerance:
-            return state.finished(CONVERGED, f"Steps shorter than {self.tolerance:g} of the ranges gain nothing.")
-        if damping > MOST:
-            return state.finished(FAILED, "No step lowers the loss. Start elsewhere, or try dtype float64.")
+            return self._stuck(objective, state)
+        damping = float(state.memory["damping"]) * SHORTER
         return state._replace(memory={**state.memory, "damping": np.array(damping)}, in_a_row=0)
+
+    def _stuck(self, objective: Objective, state: State) -> State:
+        """The verdict where short steps gain nothing: a minimum as far as rounding lets see, or no minimum at all."""
+        matrix, slope = state.memory["matrix"], state.memory["slope"]
+        step = next_point(objective, state.u, matrix, slope, LEAST) - state.u
+        promised = -(slope @ step + 0.5 * step @ matrix @ step)
+        total = max(float(state.memory["residuals"]), 1.0) * state.loss
+        if np.abs(step).max() < NEAR * self.tolerance or promised < NEGLIGIBLE * total:
+            return state.finished(CONVERGED, f"Steps shorter than {self.tolerance:g} of the ranges gain nothing.")
+        return state.finished(FAILED, "No step lowers the loss, though its slope is not zero. Start elsewhere.")
 
 
 def next_point(

@@ -1,0 +1,60 @@
+"""The commands, on small samples."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import COMMANDS, main
+from benchmarks.samples import muons, muons_of, parts
+from larndsim.data.segments import concatenate
+
+
+def test_parts_are_whole_events():
+    segments = muons(900)
+    pieces = list(parts(segments, 100))
+    assert len(pieces) > 1
+    assert all(np.array_equal(a, b) for a, b in zip(concatenate(*pieces), segments, strict=True))
+    for first, second in itertools.pairwise(pieces):
+        assert first.event[-1] != second.event[0]
+    assert max(len(piece.event) for piece in pieces) <= 100
+    assert len(list(parts(segments, 1))) == len(np.unique(segments.event))
+    assert len(list(parts(segments, 10**9))) == 1
+
+
+def test_so_many_segments():
+    assert len(muons_of(123).event) == 123
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "rows"),
+    [
+        ("compare --lengths 10 --backends numpy torch --dtypes float32 --plans six --seconds 0", 2),
+        ("scaling --most 100 --backends numpy", 1),
+        ("stages --length 10 --backends numpy --seconds 0", 1),
+    ],
+)
+def test_commands(command, rows, tmp_path, capsys):
+    assert main([*command.split(), "--out", str(tmp_path)]) == 0
+    name = command.split()[0]
+    result = json.loads((tmp_path / f"{name}.json").read_text())
+    assert len(result["rows"]) == rows
+    assert (tmp_path / f"{name}.png").stat().st_size > 1000
+    assert (tmp_path / f"{name}.md").read_text().splitlines()[0] in capsys.readouterr().out
+
+
+def test_no_such_device(capsys, tmp_path):
+    assert main(["compare", "--backends", "numpy", "--devices", "cuda", "--out", str(tmp_path)]) == 2
+    assert "Argument `devices` must name one that is there, but none of cuda is." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as error:
+        main([command, "--help"])
+    assert error.value.code == 0
+    assert "--out" in capsys.readouterr().out
