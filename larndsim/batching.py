@@ -52,8 +52,8 @@ def _deposits(segments: Segments, geometry: Geometry, frame: Frame, plane: np.nd
 def _pixels(planned: Plan, members: np.ndarray, size: SizeClass) -> Pixels:
     """Who the pixels of a class are, and when (us) their windows start."""
     start = TICK * (planned.reference[members] + size.first_tick[: len(members)])
-    who = (column[members] for column in (planned.event, planned.plane, planned.ix, planned.iy))
-    return Pixels(*who, start, planned.reference[members])
+    event, plane, ix, iy = (column[members] for column in (planned.event, planned.plane, planned.ix, planned.iy))
+    return Pixels(event, plane, ix, iy, start, planned.reference[members])
 
 
 def _padded(columns: Any) -> Any:
