@@ -10,6 +10,7 @@ from larndsim.errors import ArgumentError
 
 COMMANDS = {
     "accuracy": "the charge against the brute-force integral",
+    "closure": "fits of six parameters to simulated targets",
     "compare": "every backend, device and precision on the same samples",
     "scaling": "time and memory against the number of segments",
     "stages": "where the time of a forward pass goes",

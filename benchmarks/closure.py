@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +23,8 @@ PREDECESSOR = {"Ab": 0.02, "kb": 0.08, "eField": 0.001, "lifetime": 0.28, "long_
 FIRST_PROTON = 1_000_000  # events of protons are numbered from here
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark and print its table; 3 if a fit misses what is asked of it."""
-    arguments = parser().parse_args(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Fit, and print the table."""
     options = json.loads(arguments.choices)
     rows = []
     print(header(), flush=True)
@@ -39,12 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(summary(rows))
     if arguments.out:
         Path(arguments.out).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    return 0 if all(passed(row) for row in rows) else 3
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    p = argparse.ArgumentParser(prog="python -m benchmarks closure", description=__doc__)
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """Which fits."""
     p.add_argument("--backend", default="torch", choices=("torch", "jax"))
     p.add_argument("--device", default="cpu")
     p.add_argument("--dtype", default="float32", choices=("float32", "float64"))
@@ -55,7 +50,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--protons", type=float, default=50.0, metavar="CM")
     p.add_argument("--choices", default="{}", metavar="JSON", help="further choices of the fit")
     p.add_argument("--out", metavar="JSON", help="write the table to this file, too")
-    return p
 
 
 def sample(muons: float, protons: float, seed: int = 1) -> Segments:
@@ -112,7 +106,3 @@ def seeds_of(text: str) -> range:
     """1-10 -> 1, 2, ... 10"""
     first, _, last = text.partition("-")
     return range(int(first), int(last or first) + 1)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -45,7 +45,11 @@ def run(options: argparse.Namespace) -> None:
             rows.append(in_fresh_process(measured, setup, count, options.batch))
             print(one_line(rows[-1], COLUMNS), flush=True)
     exponents = {name: exponents_of([row for row in rows if row["backend"] == name]) for name in options.backends}
-    lines = [f"{name}, exponent: " + ", ".join(f"{k} {v:.3f}" for k, v in e.items()) for name, e in exponents.items()]
+    lines = [
+        f"{name}, exponent: " + ", ".join(f"{step} {value:.3f}" for step, value in found.items())
+        for name, found in exponents.items()
+        if found
+    ]
     print("\n".join(["", table(rows, COLUMNS), *lines]))
     save(options.out, "scaling", rows, "\n".join([table(rows, COLUMNS), "", *lines]), drawn(rows), exponents=exponents)
 
@@ -73,6 +77,7 @@ def one_pass(setup: Setup, simulator: Any, pieces: list[Any]) -> dict[str, float
     for piece in pieces:
         batch, plan_time = once(lambda piece=piece: setup.prepare(simulator, piece), wait)
         work = work_on(simulator, [batch])
+        work.targets()
         for name, function in (("forward", work.forward), ("gradient", work.gradient)):
             if function is not None:
                 spent[name] = spent.get(name, 0.0) + once(function, wait)[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ Update = Callable[[np.ndarray, np.ndarray, np.ndarray, Memory], tuple[np.ndarray
 PLAIN = "plain:"  # marks what the framework holds as a number rather than as an array
 
 
+@cache
 def get_update(name: str, backend: str) -> Update:
     """The update of the optimiser of that name: from torch.optim on the torch backend, from optax on jax."""
     known = KNOWN[backend]()
@@ -52,12 +54,17 @@ def optax_optimizers() -> dict[str, Any]:
     except ImportError as error:
         remedy = "Install it with: pip install 'larndsim[jax]'."
         raise ArgumentError("method", "be installed", "optax is not", remedy) from error
-    functions = {name: value for name, value in vars(optax).items() if inspect.isfunction(value)}
-    return {name: value for name, value in functions.items() if _takes_a_rate(value)}
+    public = {name: value for name, value in vars(optax).items() if not name.startswith(("_", "scale_by_"))}
+    return {name: value for name, value in public.items() if _takes_a_rate(value)}
 
 
 def _takes_a_rate(function: Any) -> bool:
-    return next(iter(inspect.signature(function).parameters), "") == "learning_rate"
+    if not callable(function) or inspect.isclass(function):
+        return False
+    try:
+        return next(iter(inspect.signature(function).parameters), "") == "learning_rate"
+    except ValueError:  # it has no signature
+        return False
 
 
 def torch_update(cls: Any) -> Update:

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from larndsim.backend import DEFAULT, DIFFERENTIABLE
 from larndsim.detector.parameters import check_name
 from larndsim.errors import ArgumentError, check_choice, did_you_mean
 from larndsim.quenching import RECOMBINATION
@@ -80,7 +81,7 @@ class Settings:
     electronics: str | None = choice(None, f"of the prediction: {', '.join(FITTABLE)}", "NAME")
     recombination: str = choice("birks", ", ".join(RECOMBINATION), "NAME")
     link_vdrift_eField: bool = choice(False, LINKED, kind=bool)
-    backend: str = choice("torch", "torch or jax", "NAME")
+    backend: str = choice(DEFAULT, " or ".join(DIFFERENTIABLE), "NAME")
     device: str = choice("cpu", "cpu, cuda or cuda:N", "NAME")
     dtype: str = choice("float32", "float32 or float64", "NAME")
     save_freq: int = choice(10, "steps between checkpoints", "N", int)

@@ -57,4 +57,4 @@ def test_help(command, capsys):
     with pytest.raises(SystemExit) as error:
         main([command, "--help"])
     assert error.value.code == 0
-    assert "--out" in capsys.readouterr().out
+    assert f"benchmarks {command}" in capsys.readouterr().out

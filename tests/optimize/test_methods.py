@@ -1,0 +1,144 @@
+"""Every method on a small problem without a simulator: minima, limits, and what is not finite."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from optimize.methods import METHODS, Gradient
+from optimize.methods.gradient import SCHEDULES
+from tests.optimize.conftest import Bowl
+
+INSIDE = np.array([0.3, -0.4, 0.5])
+START = np.array([-0.2, 0.1, 0.0])
+RATES = np.full(3, 0.05)
+
+
+def make(name, **options):
+    return Gradient(RATES, iterations=600, **options) if name == "gradient" else METHODS[name](**options)
+
+
+def solve(method, objective, start=START, most=600):
+    state = method.init(objective, start)
+    while state.status == "running" and state.iteration < most:
+        state = method.step(objective, state)._replace(iteration=state.iteration + 1)
+    return state
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_minimum(name, differentiable_backend):
+    state = solve(make(name), Bowl(INSIDE, backend=differentiable_backend))
+    assert state.status == "converged", state.message
+    np.testing.assert_allclose(state.u, INSIDE, atol=2e-3)
+    assert state.rejected == 0
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_minimum_beyond_a_limit(name):
+    """The parameter stops on its limit, the others at their best for it."""
+    bowl = Bowl(np.array([1.35, -0.4, 0.5]))
+    state = solve(make(name), bowl)
+    assert state.status == "converged", state.message
+    limit = bowl.scaling.high[0]
+    assert state.u[0] == pytest.approx(limit, abs=2e-3)
+    free = bowl.value_and_grad(state.u)[1][1:]
+    assert np.abs(free).max() < 2e-3
+    assert all((bowl.scaling.low <= u).all() and (u <= bowl.scaling.high).all() for u in bowl.asked)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_start_on_a_limit(name):
+    bowl = Bowl(INSIDE)
+    state = solve(make(name), bowl, start=np.array([bowl.scaling.low[0], 0.0, 0.0]))
+    assert state.status == "converged", state.message
+    np.testing.assert_allclose(state.u, INSIDE, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_steps_that_are_not_finite_are_rejected_and_counted(name):
+    bowl = Bowl(INSIDE)
+    bowl.spoil = lambda u: len(bowl.asked) in (2, 3)
+    method, points = make(name), []
+    state = method.init(bowl, START)
+    while state.status == "running" and state.iteration < 600:
+        state = method.step(bowl, state)._replace(iteration=state.iteration + 1)
+        points.append(state)
+    assert state.status == "converged", state.message
+    assert state.rejected == 2
+    assert all(np.isfinite(p.loss) and np.isfinite(p.u).all() and np.isfinite(p.gradient).all() for p in points)
+    np.testing.assert_allclose(state.u, INSIDE, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_nothing_finite_is_a_failure(name):
+    state = make(name).init(Bowl(INSIDE, spoil=lambda u: True), START)
+    assert state.status == "failed"
+    assert "not finite at the initial values" in state.message
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_nothing_finite_but_the_start_is_a_failure(name):
+    bowl = Bowl(INSIDE)
+    bowl.spoil = lambda u: len(bowl.asked) > 1
+    state = solve(make(name), bowl)
+    assert state.status == "failed"
+    assert "not finite" in state.message
+    np.testing.assert_array_equal(state.u, START)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_start_at_the_minimum(name):
+    state = solve(make(name), Bowl(INSIDE), start=INSIDE)
+    assert state.status == "converged", state.message
+    np.testing.assert_allclose(state.u, INSIDE, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["gauss-newton", "lbfgs", "gradient"])
+def test_a_parameter_without_effect_is_named(name):
+    bowl = Bowl(INSIDE)
+    bowl.matrix[:, 1] = 0.0
+    state = solve(make(name), bowl)
+    assert state.status == "failed"
+    assert "kb" in state.message
+
+
+def test_gauss_newton_takes_few_steps():
+    bowl = Bowl(INSIDE)
+    solve(make("gauss-newton"), bowl)
+    assert len(bowl.asked) < 12
+
+
+def test_the_gradient_of_a_state_is_that_of_its_point():
+    for name in METHODS:
+        bowl = Bowl(INSIDE)
+        state = solve(make(name), bowl, most=3)
+        np.testing.assert_allclose(state.gradient, bowl.value_and_grad(state.u)[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adamw", "adagrad", "nadam", "radam"])
+def test_optimizers_by_name(name, differentiable_backend):
+    bowl = Bowl(INSIDE, backend=differentiable_backend)
+    state = solve(make("gradient", optimizer=name), bowl, most=40)
+    assert state.loss < 0.7 * bowl.normal(START).loss
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules(name):
+    factors = [SCHEDULES[name](done) for done in np.linspace(0, 1, 11)]
+    assert max(factors) <= 1.0
+    assert factors[-1] == pytest.approx(1.0 if name == "constant" else 0.01)
+
+
+def test_clipping_limits_the_gradient():
+    bowl = Bowl(INSIDE)
+    step = Gradient(np.ones(3), optimizer="sgd", clip=1e-3)
+    state = step.init(bowl, START)
+    assert np.linalg.norm(step.step(bowl, state).u - START) == pytest.approx(1e-3)
+
+
+def test_batches_are_taken_in_turn():
+    step = Gradient(RATES, batches_per_step=2, seed=3)
+    bowl = Bowl(INSIDE, batches=tuple(range(4)))
+    taken = [step._batches(bowl, iteration) for iteration in range(4)]
+    assert sorted(taken[0] + taken[1]) == sorted(taken[2] + taken[3]) == [0, 1, 2, 3]
+    assert taken[:2] != taken[2:]
