@@ -60,7 +60,7 @@ class JAXBackend(Backend):
 
 def _keep_compiled() -> None:
     """Keep what is compiled in the cache folder of the user, for the next process, unless the user has set a folder."""
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(home, "larndsim", "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
@@ -80,4 +80,4 @@ def _device(name: str) -> Any:
 
 def widest_dtype() -> str:
     """float64 where it is enabled."""
-    return "float64" if jax.config.read("jax_enable_x64") else "float32"
+    return "float64" if jax.numpy.zeros(0).dtype == "float64" else "float32"

@@ -56,6 +56,11 @@ class Method(Protocol):
         """The state after one more evaluation (or a few)."""
 
 
+def blur(objective: Objective) -> float:
+    """The relative change of the loss below which rounding decides."""
+    return 100.0 * float(np.finfo(objective.simulator.backend.dtype).eps)
+
+
 def not_finite(u: np.ndarray, gradient: Any) -> State:
     """The state of a fit whose start could not be computed: it has failed."""
     message = "The loss or its gradient is not finite at the initial values. Start elsewhere, or try dtype float64."

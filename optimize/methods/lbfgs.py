@@ -11,10 +11,9 @@ from typing import ClassVar
 import numpy as np
 
 from ..objective import Objective
-from .base import CONVERGED, FAILED, State, not_finite, without_effect
+from .base import CONVERGED, FAILED, State, blur, not_finite, without_effect
 
 ENOUGH = 1e-4  # of the decrease that the gradient promises
-HALVINGS = 30
 FIRST = 0.1  # length of the first step, in units of half a parameter's range
 
 
@@ -44,19 +43,28 @@ class LBFGS:
         u = objective.scaling.inside(state.u + 0.5**halvings * direction)
         moved = u - state.u
         if np.abs(moved).max() < self.tolerance:
-            if halvings > 0 and np.abs(direction).max() > 10 * self.tolerance and len(state.memory["steps"]):
-                return state._replace(memory=self._forgotten(state))
-            return state.finished(CONVERGED, f"Steps shorter than {self.tolerance:g} of the ranges gain nothing.")
+            return self._short(objective, state, direction)
         loss, gradient = objective.value_and_grad(u)
         shorter = {**state.memory, "halvings": np.array(halvings + 1)}
         if not (np.isfinite(loss) and np.isfinite(gradient).all()):
             return state.refused(shorter)
         if loss > state.loss + ENOUGH * float(state.gradient @ moved):
-            state = state._replace(memory=shorter, in_a_row=0)
-            return state if halvings < HALVINGS else state.finished(FAILED, "No step lowers the loss. Start elsewhere.")
+            return state._replace(memory=shorter, in_a_row=0)
         return state._replace(
             u=u, loss=loss, gradient=gradient, memory=self._learnt(state, moved, gradient - state.gradient), in_a_row=0
         )
+
+    def _short(self, objective: Objective, state: State, direction: np.ndarray) -> State:
+        """The verdict on a step that is too short: the end, or, where the curvature misled, a new start along the slope."""
+        promised = -float(state.gradient @ direction)
+        blurred = state.in_a_row == 0 and promised < blur(objective) * state.loss
+        if state.memory["halvings"] == 0 or blurred:
+            return state.finished(CONVERGED, f"Steps shorter than {self.tolerance:g} of the ranges gain nothing.")
+        if len(state.memory["steps"]):
+            return state._replace(memory=self._forgotten(state))
+        if state.in_a_row:
+            return state.finished(FAILED, f"The last {state.in_a_row} steps were not finite. Start elsewhere.")
+        return state.finished(FAILED, "No step lowers the loss, though its slope is not zero. Start elsewhere.")
 
     def _direction(self, objective: Objective, state: State) -> np.ndarray:
         """Minus the gradient times the approximate inverse of the Hessian. Axis: (parameter,)."""

@@ -14,8 +14,9 @@ import numpy as np
 from larndsim.errors import ArgumentError
 
 from ..objective import Objective
-from .base import CONVERGED, FAILED, State, not_finite
+from .base import CONVERGED, FAILED, State, blur, not_finite
 
+SMALL = 1e-9  # a loss that need not be told from zero
 DETERRENT = 10.0  # what Minuit is told where the loss is not finite: this times the largest one so far
 
 
@@ -49,13 +50,18 @@ class Minuit:
             result = self._migrad(objective, state.memory, known)
         except Unanswered as question:
             return self._answered(objective, state, question.u)
-        if result.valid:
+        unit = self._unit(state.memory)
+        if result.valid or result.fmin.edm * unit < blur(objective) * state.loss:
             return state.finished(CONVERGED, "Minuit found a valid minimum.")
         return state.finished(FAILED, "Minuit found no valid minimum. Try method gauss-newton, or start elsewhere.")
 
+    def _unit(self, memory: dict[str, np.ndarray]) -> float:
+        """What Minuit counts the loss in: that at the start."""
+        return max(float(memory["loss"][0]), SMALL)
+
     def _migrad(self, objective: Objective, memory: dict[str, np.ndarray], known: dict[bytes, int]) -> Any:
         """Minuit after it has run on the answers of the memory."""
-        unit = max(float(memory["loss"][0]), 1e-300)
+        unit = self._unit(memory)
 
         def row(u: Any) -> int:
             u = np.array(u, dtype=np.float64)

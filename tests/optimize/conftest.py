@@ -52,7 +52,7 @@ class Bowl:
 
     def __post_init__(self):
         self.scaling = make_scaling(self.names, DETECTOR)
-        self.simulator = SimpleNamespace(backend=SimpleNamespace(name=self.backend))
+        self.simulator = SimpleNamespace(backend=SimpleNamespace(name=self.backend, dtype="float64"))
         rng = np.random.default_rng(0)
         self.matrix = rng.normal(size=(20, len(self.names)))
 

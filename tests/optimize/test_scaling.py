@@ -48,5 +48,5 @@ def test_wide_ranges_are_logarithmic():
 def test_refusals():
     with pytest.raises(ArgumentError, match=r"Did you mean `lifetime`\?"):
         make_scaling(["lifetme"], DETECTOR)
-    with pytest.raises(ArgumentError, match="keep Ab within 0.77"):
+    with pytest.raises(ArgumentError, match=r"keep Ab within 0\.77"):
         make_scaling(["Ab"], DETECTOR).check_inside("set_init", {"Ab": 0.9})
