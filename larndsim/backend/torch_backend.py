@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from itertools import compress
 from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd import forward_ad
 
 from ..errors import ArgumentError
 from .base import Backend
-from .tree import leaves, with_leaves
+from .tree import leaves, map_leaves, with_leaves
 
 
 class TorchBackend(Backend):
@@ -45,16 +45,26 @@ class TorchBackend(Backend):
 
     def jacobian(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         primals = {name: self.asarray(value).detach() for name, value in values.items()}
-        columns, value = {}, None
-        for name in primals:
-            with warnings.catch_warnings(), forward_ad.dual_level():
-                warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, at its first forward derivative
-                dual = forward_ad.make_dual(primals[name], torch.ones_like(primals[name]))
-                out = function({**primals, name: dual})
-                pairs = [forward_ad.unpack_dual(leaf) for leaf in leaves(out)]
-            columns[name] = with_leaves(out, [torch.zeros_like(p) if t is None else t for p, t in pairs])
-            value = with_leaves(out, [p.detach() for p, _ in pairs])
-        return value, columns
+        value = map_leaves(lambda leaf: leaf.detach() if isinstance(leaf, torch.Tensor) else leaf, function(primals))
+        smooth = [isinstance(leaf, torch.Tensor) and leaf.is_floating_point() for leaf in leaves(value)]
+
+        def push(tangents: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+            moved = torch.func.jvp(lambda p: list(compress(leaves(function(p)), smooth)), (primals,), (tangents,))[1]
+            return moved
+
+        unit = torch.eye(len(primals), device=self._device, dtype=self._dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, at its first forward derivative
+            moved = torch.func.vmap(push)(dict(zip(primals, unit.T, strict=True)))
+        return value, {name: self._tree_of_tangents(value, smooth, moved, i) for i, name in enumerate(primals)}
+
+    def _tree_of_tangents(self, value: Any, smooth: list[bool], moved: list[torch.Tensor], column: int) -> Any:
+        """One column of a Jacobian, shaped like the value; what is not a real number does not move."""
+        tangents = iter(moved)
+        pairs = zip(leaves(value), smooth, strict=True)
+        return with_leaves(
+            value, [next(tangents)[column] if real else np.zeros(np.shape(leaf)) for leaf, real in pairs]
+        )
 
     def synchronize(self) -> None:
         if self._device.type == "cuda":

@@ -55,7 +55,7 @@ class LBFGS:
         )
 
     def _short(self, objective: Objective, state: State, direction: np.ndarray) -> State:
-        """The verdict on a step that is too short: the end, or, where the curvature misled, a new start along the slope."""
+        """The verdict on a step that is too short: the end, or a new start along the slope."""
         promised = -float(state.gradient @ direction)
         blurred = state.in_a_row == 0 and promised < blur(objective) * state.loss
         if state.memory["halvings"] == 0 or blurred:
