@@ -67,7 +67,7 @@ class Settings:
     loss_options: dict[str, Any] = choice({}, "options of the loss", "NAME=VALUE", "options")
     method: str = choice("gauss-newton", ", ".join(METHODS), "NAME")
     mode: str | None = choice(None, f"how to differentiate: {', '.join(MODES)} (default: the method's)", "NAME")
-    iterations: int | None = choice(None, "most steps (default: 500 with method gradient, else 100)", "N", int)
+    iterations: int | None = choice(None, "most steps (default: 100 with method gauss-newton, else 500)", "N", int)
     tolerance: float | None = choice(None, "shortest step that counts, in half ranges of parameters", "X", float)
     optimizer: str | None = choice(None, "of torch.optim or optax, for method gradient (default: adam)", "NAME")
     lr: Any = choice(None, "learning rate, in half ranges of parameters (default: 0.02)", "RATE", float)
@@ -95,7 +95,7 @@ class Settings:
     @property
     def most_iterations(self) -> int:
         """The number of steps after which the fit ends in any case."""
-        return self.iterations if self.iterations is not None else 500 if self.method == "gradient" else 100
+        return self.iterations if self.iterations is not None else 100 if self.method == "gauss-newton" else 500
 
     @property
     def chosen_cuts(self) -> Cuts:

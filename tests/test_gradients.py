@@ -12,7 +12,7 @@ from larndsim import Parameters, Simulator
 from larndsim.data.batch import Deposits
 from tests import cases
 
-NAMES = ("oblique", "near the anode", "across the side", "two times")
+NAMES = ("near the anode", "across the side")
 SEGMENTS, _ = cases.together({name: cases.CASES[name] for name in NAMES})
 PARAMETERS = cases.DETECTOR.parameters
 EVERYTHING, _ = cases.together({**cases.CASES, **cases.SILENT, "no dE/dx": cases.NO_DEDX})

@@ -16,6 +16,7 @@ from larndsim.errors import ArgumentError
 from ..objective import Objective
 from .base import CONVERGED, FAILED, State, blur, not_finite
 
+STEP = 0.03  # of half a parameter's range, which Minuit starts with
 SMALL = 1e-9  # a loss that need not be told from zero
 DETERRENT = 10.0  # what Minuit is told where the loss is not finite: this times the largest one so far
 
@@ -77,9 +78,11 @@ class Minuit:
             name=scaling.names,
         )
         minuit.limits = list(zip(scaling.low, scaling.high, strict=True))
-        minuit.errors = 0.1
+        minuit.errors = STEP
         minuit.errordef = minuit.LEAST_SQUARES
         minuit.tol = self.tolerance
+        minuit.strategy = 0
+        minuit.precision = float(np.finfo(objective.simulator.backend.dtype).eps)
         return minuit.migrad(ncall=100_000)
 
     def _answered(self, objective: Objective, state: State, u: np.ndarray) -> State:

@@ -1,0 +1,178 @@
+"""A run is a folder; an interrupted one goes on to the same bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import larndsim
+import optimize
+from larndsim import ArgumentError
+from optimize.methods import METHODS
+from optimize.records import Folder, Run
+from optimize.settings import read_yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TWO = ["Ab", "lifetime"]
+CHOICES = {"cuts": "none", "loss": "waveform", "seed": 1, "save_freq": 2}
+OPTIONS = {
+    "gauss-newton": {},
+    "gradient": {"iterations": 12, "batch_tracks": 1, "batches_per_step": 1, "schedule": "cosine"},
+    "lbfgs": {"iterations": 12},
+    "minuit": {"iterations": 12},
+}
+
+
+def outcome(folder):
+    """What has to agree to the bit: everything but the time."""
+    result = json.loads((folder / "result.json").read_text())
+    del result["wall_s"]
+    history = Run(folder).history
+    del history["wall_s"]
+    return result, {name: column.tobytes() for name, column in history.items()}
+
+
+class Stop(BaseException):
+    """An interruption that nobody can catch by accident."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_resume_gives_the_same_bits(name, segments_file, tmp_path, monkeypatch):
+    choices = {**CHOICES, "method": name, **OPTIONS[name]}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    optimize.fit(segments_file, TWO, out=whole, **choices)
+    cls = METHODS[name]
+    honest = cls.step
+    for stop in (1, 4):  # steps of this process until it dies
+
+        def step(self, objective, state, stop=stop, done=[]):  # noqa: B006
+            done.append(1)
+            if len(done) > stop:
+                raise Stop
+            return honest(self, objective, state)
+
+        monkeypatch.setattr(cls, "step", step)
+        resumed = {"resume": True} if stop > 1 else {"input": segments_file, "params": TWO, **choices}
+        with pytest.raises(Stop):
+            optimize.fit(out=parts, **resumed)
+        step.__defaults__[-1].clear()
+    monkeypatch.setattr(cls, "step", honest)
+    optimize.fit(out=parts, resume=True)
+    assert outcome(parts) == outcome(whole)
+
+
+def test_an_ended_run_can_be_resumed(segments_file, tmp_path):
+    optimize.fit(segments_file, TWO, out=tmp_path / "run", **{**CHOICES, "iterations": 2})
+    assert outcome(tmp_path / "run")[0]["status"] == "max_iterations"
+    result = optimize.fit(out=tmp_path / "run", resume=True, iterations=50)
+    assert result.converged
+    before = outcome(tmp_path / "run")
+    optimize.fit(out=tmp_path / "run", resume=True, iterations=50)
+    assert outcome(tmp_path / "run") == before
+
+
+def test_the_folder(segments_file, tmp_path):
+    result = optimize.fit(segments_file, TWO, out=tmp_path / "run", **CHOICES)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"config.yaml", "history.h5", "checkpoint.npz", "result.json"}
+    config = read_yaml(tmp_path / "run" / "config.yaml")
+    assert config["params"] == TWO
+    assert config["input"] == str(segments_file)
+    run = Run(tmp_path / "run")
+    assert run.names == tuple(TWO)
+    np.testing.assert_array_equal(run.history["parameters"], result.history["parameters"])
+    assert run.target("Ab") == result.target["Ab"]
+
+
+def test_segments_from_memory_become_a_file(segments, tmp_path):
+    optimize.fit(segments, TWO, out=tmp_path / "run", **{**CHOICES, "iterations": 2})
+    read = larndsim.read_segments(tmp_path / "run" / "segments.h5")
+    np.testing.assert_array_equal(read.dE, segments.dE)
+    np.testing.assert_array_equal(read.z_end, segments.z_end)
+    assert optimize.fit(out=tmp_path / "run", resume=True, iterations=50).converged
+
+
+def test_refusals(segments_file, segments, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(ArgumentError, match="holds none"):
+        optimize.fit(out=run, resume=True)
+    with pytest.raises(ArgumentError, match="`resume` must come with `out`"):
+        optimize.fit(segments_file, TWO, resume=True)
+    with pytest.raises(ArgumentError):
+        optimize.fit(segments_file, TWO, out=run, **{**CHOICES, "cuts": {"z_inner": 27.0}})
+    assert not run.exists()
+    optimize.fit(segments_file, TWO, out=run, **{**CHOICES, "iterations": 1})
+    with pytest.raises(ArgumentError, match="has one. Resume it"):
+        optimize.fit(segments_file, TWO, out=run, **CHOICES)
+    with pytest.raises(ArgumentError, match="`seed` must stay what it was"):
+        optimize.fit(out=run, resume=True, seed=2)
+    with pytest.raises(ArgumentError, match="`data` must be a file where `out` is given"):
+        optimize.fit(segments_file, TWO, out=tmp_path / "b", data=np.zeros(1), cuts="none")
+    (run / "checkpoint.npz").write_bytes(b"PK\x03\x04 broken")
+    with pytest.raises(ArgumentError, match="cannot be read"):
+        optimize.fit(out=run, resume=True)
+
+
+def test_no_pickle_in_a_checkpoint(segments_file, tmp_path):
+    optimize.fit(segments_file, TWO, out=tmp_path / "run", **{**CHOICES, "iterations": 1})
+    with np.load(tmp_path / "run" / "checkpoint.npz", allow_pickle=False) as file:
+        assert all(file[name].dtype.kind in "fiuU" for name in file.files)
+
+
+def command(out, *arguments):
+    flags = ["--cuts", "none", "--loss", "waveform", "--seed", "1", "--save-freq", "1", "--tolerance", "1e-6"]
+    call = [sys.executable, "-m", "optimize", "fit", "--out", str(out), *arguments]
+    return subprocess.Popen(
+        call if "--resume" in arguments else call + flags, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_a_checkpoint(number, segments_file, tmp_path):
+    """It arrives in the middle of a fit that would take long."""
+    run = tmp_path / "run"
+    slow = ["--method", "gradient", "--iterations", "100000", "--lr", "1e-3", "--params", *TWO]
+    process = command(run, "--input", str(segments_file), *slow)
+    wait_for(run / "checkpoint.npz", process)
+    time.sleep(1.0)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.decode().endswith("larndsim-optimize: interrupted\n")
+    state, history = Folder(run).load()
+    assert len(history.rows) == state.iteration + 1 > 1
+    assert not (run / "result.json").exists()
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(segments_file, tmp_path):
+    arguments = ["--input", str(segments_file), "--params", "Ab", "kb", "lifetime", "tran_diff"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert command(whole, *arguments).wait() == 0
+    process = command(parts, *arguments)
+    wait_for(parts / "config.yaml", process)
+    rng = np.random.default_rng(4)
+    for _ in range(3):
+        time.sleep(rng.uniform(0.0, 0.6))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process = command(parts, "--resume")
+        wait_for(parts / "checkpoint.npz", process)
+    assert process.wait() == 0
+    assert outcome(parts) == outcome(whole)
+
+
+def wait_for(path, process, most=60.0):
+    start = time.monotonic()
+    while not path.exists() and process.poll() is None and time.monotonic() < start + most:
+        time.sleep(0.05)
+    assert path.exists(), process.stderr.read()
