@@ -40,7 +40,7 @@ class Resolution(NamedTuple):
 RESOLUTIONS = (
     Resolution(sigma_T=0.0160, sigma_t=0.058, bins=32, points=18, basis=12),
     Resolution(sigma_T=0.0080, sigma_t=0.029, bins=64, points=34, basis=18),
-    Resolution(sigma_T=0.0018, sigma_t=0.0100, bins=256, points=138, basis=26),
+    Resolution(sigma_T=0.0010, sigma_t=0.0100, bins=256, points=240, basis=34),
 )
 
 

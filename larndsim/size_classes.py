@@ -18,7 +18,7 @@ from .response import BEFORE, BLOCK, RESOLUTIONS, SPAN, TICK, Resolution
 
 LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 1.25, 1.5, 1.75)])
 FINE_LADDER = np.unique([step * 2**power for power in range(22) for step in range(8, 16)])
-OVERHEAD = 2.5e7  # multiplications that one more class costs
+OVERHEAD = 1.5e7  # multiplications that one more class costs
 SHARE = 0.004  # of all the work: what more padding is worth one class less, and one compilation
 LARGEST = 2e6  # numbers in the largest array of one class: larger ones are cut, to stay in the processor's caches
 
