@@ -65,9 +65,6 @@ def closure(seed: int, arguments: argparse.Namespace, options: dict[str, Any]) -
 
     names = ("backend", "device", "dtype", "loss", "method")
     choices = {name: getattr(arguments, name) for name in names} | {"cuts": "none", "link_vdrift_eField": True}
-    if arguments.loss == "hits":
-        # far from the truth, a hit that is missed has to cost more than one that is misplaced
-        choices["loss_options"] = {"unmatched": 30.0}
     segments = sample(arguments.muons, arguments.protons)
     start = time.perf_counter()
     result = optimize.fit(segments, PARAMETERS, seed=seed, **{**choices, **options})

@@ -7,7 +7,7 @@ one batch at a time, so that only one is held in memory), `forward` (one derivat
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from larndsim import Parameters, Simulator
 from .scaling import Scaling
 
 MODES = ("direct", "checkpointed", "forward")
+EXPENSIVE = 30.0  # resolutions that a missing hit costs while a fit is far from the truth
 
 
 class Normal(NamedTuple):
@@ -64,6 +65,12 @@ class Objective:
     def predict(self, batch: Any, parameters: Parameters) -> Any:
         """What the loss compares: hits or waveforms."""
         return getattr(self.simulator, PREDICTIONS[self.loss.observable])(batch, parameters)
+
+    def stiff(self) -> Objective | None:
+        """The same with missing hits made expensive; None where they are, or where the loss knows none."""
+        if not self.has_residuals or getattr(self.loss, "unmatched", EXPENSIVE) >= EXPENSIVE:
+            return None
+        return replace(self, loss=replace(self.loss, unmatched=EXPENSIVE))
 
     def value_and_grad(self, u: np.ndarray, batches: Iterable[int] | None = None) -> tuple[float, np.ndarray]:
         """Loss and its gradient by u, over some batches (default: all)."""

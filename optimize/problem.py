@@ -17,6 +17,7 @@ from larndsim.detector import Detector
 from larndsim.errors import ArgumentError, check_choice
 
 from .dataset import Dataset, load_dataset
+from .gradients import get_update
 from .losses import get_loss
 from .methods import METHODS, Gradient, Method
 from .objective import Objective
@@ -43,7 +44,7 @@ class Problem:
 def make_problem(settings: Settings) -> Problem:
     """Read the data, plan it, and make or read its targets."""
     s = settings
-    simulator = make_simulator(s)
+    method, simulator = make_method(s), make_simulator(s)
     scaling = make_scaling(s.params, simulator.detector)
     target = None if s.data is not None else target_values(s, simulator.detector)
     init = initial_values(s, simulator.detector)
@@ -54,7 +55,7 @@ def make_problem(settings: Settings) -> Problem:
     logger.info("%s", dataset.report)
     parts = _planned(dataset, simulator, (*s.params, *s.shift_no_fit))
     objective = Objective(
-        simulator, tuple(batch for _, batch in parts), (), get_loss(s.loss, **s.loss_options), scaling,
+        simulator, tuple(batch for _, batch in parts), (), make_loss(s, simulator.detector), scaling,
         simulator.detector.parameters, s.mode or METHODS[s.method].modes[0],
     )  # fmt: skip
     targets = _targets(s, objective, [segments for segments, _ in parts], target)
@@ -62,7 +63,7 @@ def make_problem(settings: Settings) -> Problem:
         remedy = "Check the thresholds, the events and the cuts."
         raise ArgumentError("data" if s.data else "input", "give a target with hits", "it has none", remedy)
     shown = None if target is None else {name: target[name] for name in s.params}
-    return Problem(replace(objective, targets=targets), make_method(s), init, shown, dataset.report)
+    return Problem(replace(objective, targets=targets), method, init, shown, dataset.report)
 
 
 def make_simulator(s: Settings, electronics: str | None = None) -> Simulator:
@@ -75,6 +76,15 @@ def make_simulator(s: Settings, electronics: str | None = None) -> Simulator:
     )  # fmt: skip
 
 
+def make_loss(s: Settings, detector: Detector) -> Any:
+    """The loss of the settings; that of hits takes the threshold of the detector, below which it predicts none."""
+    loss = get_loss(s.loss, **s.loss_options)
+    threshold = detector.electronics.threshold
+    if s.loss == "hits" and "threshold" not in s.loss_options and np.ndim(threshold) == 0:
+        return get_loss(s.loss, **s.loss_options, threshold=float(threshold))
+    return loss
+
+
 def make_method(s: Settings) -> Method:
     """The method of the settings."""
     options: dict[str, Any] = {} if s.tolerance is None else {"tolerance": s.tolerance}
@@ -83,6 +93,7 @@ def make_method(s: Settings) -> Method:
     for name in ("optimizer", "schedule", "clip", "batches_per_step"):
         if getattr(s, name) is not None:
             options[name] = getattr(s, name)
+    get_update(options.get("optimizer", Gradient.optimizer), s.backend)  # refused before anything takes time
     rates = s.lr if isinstance(s.lr, Mapping) else dict.fromkeys(s.params, 0.02 if s.lr is None else s.lr)
     column = np.array([rates[name] for name in s.params], dtype=np.float64)
     return Gradient(column, iterations=s.most_iterations, seed=s.seed, **options)

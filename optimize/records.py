@@ -9,9 +9,11 @@ segments.h5      the segments, where they came from memory
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,9 +101,9 @@ class Folder:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
             remedy = "Remove the file to start again."
             raise ArgumentError("resume", "find a whole checkpoint", f"{path} cannot be read", remedy) from error
         memory = {k.removeprefix(MEMORY): v for k, v in arrays.items() if k.startswith(MEMORY)}

@@ -49,7 +49,9 @@ class Settings:
     data: Any = choice(None, "fit to this file of hits instead of a simulated target", "HITS.h5")
     events: tuple[int, ...] | None = choice(None, "use only these events", "N", "numbers")
     swap_xz: bool = choice(True, "files have their drift along x", kind=bool)
-    cuts: dict[str, float] = choice({}, "values of cuts on tracks, such as z_outer=30, or none", "NAME=VALUE", "values")
+    cuts: dict[str, float] = choice(
+        {}, "values of cuts on tracks, such as z_outer=30; none lifts the others", "NAME=VALUE", "values"
+    )
     max_batch_len: float | None = choice(None, "most track length per batch, cm", "CM", float)
     batch_tracks: int | None = choice(None, "tracks per batch", "N", int)
     max_batches: int | None = choice(None, "use the first batches only", "N", int)

@@ -7,7 +7,7 @@ from typing import Any
 
 from larndsim.errors import ArgumentError
 
-from ..settings import KEYS, read_yaml
+from ..settings import KEYS, OPEN, read_yaml
 
 
 def add_choices(parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = ()) -> None:
@@ -33,7 +33,8 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
 def _value(name: str, value: Any) -> Any:
     kind = KEYS[name].metadata["kind"]
     if kind in ("values", "options"):
-        return "none" if value == ["none"] and name == "cuts" else _pairs(name, value)
+        opened = name == "cuts" and value[0] == "none"  # none, or none but those that follow
+        return {**OPEN, **_pairs(name, value[1:])} if opened else _pairs(name, value)
     if kind == "numbers":
         return tuple(value)
     if kind == "files":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .approach import Approach
 from .base import CONVERGED, FAILED, RUNNING, Method, State
-from .gauss_newton import GaussNewton
 from .gradient import SCHEDULES, Gradient
 from .lbfgs import LBFGS
 from .minuit import Minuit
@@ -11,7 +11,7 @@ from .minuit import Minuit
 __all__ = ["CONVERGED", "FAILED", "METHODS", "RUNNING", "SCHEDULES", "Gradient", "Method", "State"]
 
 METHODS: dict[str, type[Method]] = {
-    "gauss-newton": GaussNewton,
+    "gauss-newton": Approach,
     "gradient": Gradient,
     "lbfgs": LBFGS,
     "minuit": Minuit,

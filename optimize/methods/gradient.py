@@ -48,7 +48,6 @@ class Gradient:
     options: ClassVar[tuple[str, ...]] = ("optimizer", "lr", "schedule", "clip", "batches_per_step")
 
     def init(self, objective: Objective, u: np.ndarray) -> State:
-        get_update(self.optimizer, objective.simulator.backend.name)
         loss, gradient = objective.value_and_grad(u, self._batches(objective, 0))
         if not (np.isfinite(loss) and np.isfinite(gradient).all()):
             return not_finite(u, gradient)

@@ -38,8 +38,10 @@ class Minuit:
     modes: ClassVar[tuple[str, ...]] = ("direct", "checkpointed", "forward")
     options: ClassVar[tuple[str, ...]] = ()
 
-    def init(self, objective: Objective, u: np.ndarray) -> State:
+    def __post_init__(self) -> None:
         _iminuit()
+
+    def init(self, objective: Objective, u: np.ndarray) -> State:
         loss, gradient = objective.value_and_grad(u)
         if not (np.isfinite(loss) and np.isfinite(gradient).all()):
             return not_finite(u, gradient)

@@ -60,6 +60,9 @@ class Bowl:
         d = np.asarray(u) - self.bottom
         return self.matrix @ (d + 0.2 * d**2), self.matrix * (1.0 + 0.4 * d)
 
+    def stiff(self):
+        return None
+
     def normal(self, u):
         self.asked.append(np.array(u))
         r, J = self.residuals(u)

@@ -17,7 +17,7 @@ from tests.optimize.conftest import DETECTOR, sample
 SIX = ("Ab", "kb", "eField", "lifetime", "long_diff", "tran_diff")
 TWO = ("Ab", "lifetime")
 CHOICES = {"cuts": "none", "link_vdrift_eField": True}
-HITS = {"loss": "hits", "loss_options": {"unmatched": 30.0}}
+HITS = {"loss": "hits"}
 
 
 def problem_of(segments, params=TWO, **choices):

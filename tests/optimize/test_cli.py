@@ -1,0 +1,174 @@
+"""`larndsim-optimize`: exit codes, sentences, files."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from optimize.cli import COMMANDS, main
+from optimize.methods import State
+from optimize.scans import scan
+from tests.optimize.conftest import DETECTOR
+
+FIT = ["fit", "--params", "Ab", "lifetime", "--cuts", "none", "--seed", "1"]
+FAST = ["--loss", "waveform"]
+
+
+@pytest.fixture(scope="module")
+def run(segments_file, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    assert main([*FIT, *FAST, "--input", str(segments_file), "--out", str(folder), "--save-freq", "1"]) == 0
+    return folder
+
+
+def test_fit_prints_a_table(segments_file, tmp_path, capsys):
+    assert main([*FIT, *FAST, "--input", str(segments_file), "--out", str(tmp_path / "run"), "--save-freq", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].split() == ["parameter", "initial", "fitted", "error", "target", "off", "by"]
+    assert "converged after" in out
+    assert re.search(r"step 2 of at most 100: loss=\S+ Ab=\S+ lifetime=\S+", err)
+    assert "read 2 tracks" in err
+
+
+def test_result_file(run):
+    result = json.loads((run / "result.json").read_text())
+    assert result["status"] == "converged"
+    assert set(result["parameters"]) == {"Ab", "lifetime"}
+    assert np.shape(result["correlation"]) == (2, 2)
+
+
+def test_not_converged_is_3_and_resume_goes_on(segments_file, tmp_path, capsys):
+    folder = ["--out", str(tmp_path / "run")]
+    assert main([*FIT, *FAST, *folder, "--input", str(segments_file), "--iterations", "2"]) == 3
+    assert "max_iterations after 2 steps" in capsys.readouterr().out
+    assert main(["fit", "--resume", *folder, "--iterations", "50"]) == 0
+    assert main(["fit", "--resume", *folder, "--seed", "9"]) == 2
+    assert "`seed` must stay what it was" in capsys.readouterr().err
+
+
+def test_one_file_holds_everything(segments_file, tmp_path):
+    config = tmp_path / "fit.yaml"
+    config.write_text(f"input: {segments_file}\nparams: [Ab, lifetime]\ncuts: none\nloss: waveform\nseed: 1\n")
+    assert main(["fit", "--config", str(config), "--out", str(tmp_path / "run")]) == 0
+    config.write_text("inputs: a.h5\n")
+    assert main(["fit", "--config", str(config), "--out", str(tmp_path / "b")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--input", "no.h5"], "no.h5 does not exist"),
+        (["--set-target", "Ab"], "`--set-target` must be given as NAME=VALUE, but it is 'Ab'"),
+        (["--set-target", "Ab=much"], "give numbers"),
+        (["--set-target", "Ab=0.8", "Ab=0.81"], "give each value once"),
+        (["--config", "no.yaml"], "no.yaml cannot be read"),
+        (["--method", "gradient", "--lr", "0"], "greater than 0"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_no_folder(words, sentence, segments_file, tmp_path, capsys):
+    start = FIT if "--input" in words else [*FIT, "--input", str(segments_file)]
+    assert main([*start, *words, "--out", str(tmp_path / "run")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_flags(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*FIT, "--out", "x", "--colour", "red"])
+    assert stop.value.code == 2
+    assert "--colour" in capsys.readouterr().err
+
+
+def test_help_names_everything(capsys):
+    for command in COMMANDS:
+        name = command.__name__.rpartition(".")[2]
+        with pytest.raises(SystemExit) as stop:
+            main([name, "--help"])
+        assert stop.value.code == 0
+        assert command.EXAMPLE in capsys.readouterr().out
+
+
+def test_plots(run, tmp_path, capsys):
+    assert main(["plot", str(run)]) == 0
+    drawn = {Path(line).name for line in capsys.readouterr().out.splitlines()}
+    assert drawn == {"parameters.png", "loss.png", "convergence.png", "correlations.png"}
+    assert all((run / name).read_bytes().startswith(b"\x89PNG") for name in drawn)
+    assert main(["plot", str(run), str(run)]) == 2
+    assert main(["plot", str(run), str(run), "--out", str(tmp_path / "both")]) == 0
+    assert (tmp_path / "both" / "convergence.png").exists()
+    assert main(["plot", str(tmp_path)]) == 2
+    assert "has no history.h5" in capsys.readouterr().err
+
+
+def test_report_is_self_contained(run, tmp_path):
+    page = tmp_path / "page.html"
+    assert main(["report", str(run), "--out", str(page)]) == 0
+    text = page.read_text()
+    assert "converged" in text
+    assert text.count("data:image/png;base64,") == 4
+    assert not re.search(r'(?:src|href)="(?!data:)', text)
+    assert main(["report", str(run)]) == 0
+    assert (run / "report.html").exists()
+
+
+def test_a_run_that_goes_on_can_be_drawn(run, tmp_path):
+    for name in ("history.h5", "config.yaml"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    assert main(["report", str(tmp_path)]) == 0
+    assert "has not ended" in (tmp_path / "report.html").read_text()
+
+
+def test_scan_of_one(segments_file, tmp_path, capsys):
+    words = ["--input", str(segments_file), "--cuts", "none", *FAST, "--set-target", "Ab=0.82", "--points", "9"]
+    assert main(["scan", "--params", "Ab", *words, "--range", "Ab=0.8:0.84", "--out", str(tmp_path / "scan")]) == 0
+    assert "Ab=0.82" in capsys.readouterr().out
+    with h5py.File(tmp_path / "scan" / "scan.h5") as file:
+        axis, loss, gradient = file["axes/Ab"][:], file["loss"][:], file["gradient"][:, 0]
+        assert file["axes/Ab"].attrs["target"] == 0.82
+    assert axis[np.argmin(loss)] == pytest.approx(0.82)
+    np.testing.assert_allclose(np.gradient(loss, axis)[1:-1], gradient[1:-1], rtol=1e-2, atol=1e-3 * gradient.max())
+    assert (tmp_path / "scan" / "scan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scan_of_two(segments_file, tmp_path):
+    words = ["--input", str(segments_file), "--cuts", "none", *FAST, "--points", "3"]
+    assert main(["scan", "--params", "Ab", "lifetime", *words, "--out", str(tmp_path / "scan")]) == 0
+    with h5py.File(tmp_path / "scan" / "scan.h5") as file:
+        assert file["loss"].shape == (3, 3)
+        assert file["gradient"].shape == (3, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--params", "Ab", "kb", "eField"], "be one or two parameters"),
+        (["--params", "Ab", "--points", "1"], "`points` must be a whole number of 2 or more"),
+        (["--params", "Ab", "--range", "kb=0.04:0.05"], "it is of kb"),
+        (["--params", "Ab", "--range", "Ab=0.9"], "NAME=LOW:HIGH"),
+        (["--params", "Ab", "--range", "Ab=0.1:0.9"], "keep Ab within"),
+    ],
+)
+def test_scan_refusals(words, sentence, segments_file, tmp_path, capsys):
+    common = ["scan", "--input", str(segments_file), "--cuts", "none", *FAST, "--out", str(tmp_path / "scan")]
+    assert main([*common, *words]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "scan").exists()
+
+
+def test_scan_in_the_library(segments):
+    result = scan(segments, ["tran_diff"], points=3, cuts="none", loss="waveform", seed=2)
+    assert result.loss.shape == (3,)
+    low, high = DETECTOR.bounds["tran_diff"][:2]
+    np.testing.assert_allclose(result.axes["tran_diff"], np.linspace(low, high, 3))
+
+
+def test_a_state_holds_plain_values():
+    assert set(State._field_defaults) == {"iteration", "rejected", "in_a_row", "status", "message"}
