@@ -29,6 +29,7 @@ class FitResult(NamedTuple):
 
     `errors` and `covariance` (parameter, parameter), in the order of `values`, are NaN where they are not known.
     `target` is None for data. `history` has one row per iteration, see `History`. `rejected` steps were not finite.
+    `dataset` says what was fitted to, and what was cut.
     """
 
     status: str
@@ -44,6 +45,7 @@ class FitResult(NamedTuple):
     history: dict[str, np.ndarray]
     rejected: int
     at_bound: tuple[str, ...]
+    dataset: str
 
     @property
     def converged(self) -> bool:
@@ -74,7 +76,7 @@ class FitResult(NamedTuple):
         }
         for name, value in (self.target or {}).items():
             parameters[name]["target"] = value
-        kept = ("status", "message", "loss", "iterations", "wall_s", "rejected", "at_bound", "covariance")
+        kept = ("status", "message", "loss", "iterations", "wall_s", "rejected", "at_bound", "dataset", "covariance")
         return {name: getattr(self, name) for name in kept} | {
             "correlation": self.correlation,
             "parameters": parameters,
@@ -183,6 +185,7 @@ def _result(problem: Problem, settings: Settings, state: State, history: History
         history=history.columns(state.iteration),
         rejected=state.rejected,
         at_bound=at_bound,
+        dataset=str(problem.report),
     )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from .methods import State
 from .scaling import Scaling
+
+SLOW = 1.0  # s
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +27,7 @@ class Teller(Protocol):
 def telling(scaling: Scaling, first: int, last: int, every: int) -> Iterator[Teller]:
     """A function to call after each iteration, from `first` to at most `last`; lines come `every` so many."""
     if not sys.stderr.isatty() or not logger.isEnabledFor(logging.INFO):
-        yield lambda state: _line(scaling, state, last, every)
+        yield _lines(scaling, last, every)
         return
     from tqdm import tqdm
 
@@ -37,9 +40,18 @@ def telling(scaling: Scaling, first: int, last: int, every: int) -> Iterator[Tel
         yield show
 
 
-def _line(scaling: Scaling, state: State, last: int, every: int) -> None:
-    if state.iteration % every == 0 or state.status != "running":
-        logger.info("step %d of at most %d: %s", state.iteration, last, _text(scaling, state))
+def _lines(scaling: Scaling, last: int, every: int) -> Teller:
+    """A line for every so many steps, for the last, and where steps are slow."""
+    told = time.monotonic()
+
+    def tell(state: State) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if state.iteration % every == 0 or state.status != "running" or now > told + SLOW:
+            told = now
+            logger.info("step %d of at most %d: %s", state.iteration, last, _text(scaling, state))
+
+    return tell
 
 
 def _text(scaling: Scaling, state: State) -> str:

@@ -55,10 +55,11 @@ def _result(run: Run) -> str:
         return f"{name}\n<p>This run has not ended: {len(run.history['iteration'])} iterations so far.</p>"
     r = run.result
     status = f'<b class="{escape(r["status"])}">{escape(r["status"])}</b>'
+    dataset = f"<pre>{escape(r['dataset'])}</pre>"
     text = f"<p>{status} after {r['iterations']} steps and {r['wall_s']:.1f} s. {escape(r['message'])}</p>"
     header = "".join(f"<th>{x}</th>" for x in ("parameter", "unit", "initial", "fitted", "error", "target", "off by"))
     rows = "\n".join(_row(key, value) for key, value in r["parameters"].items())
-    return f"{name}\n{text}\n<table>\n<tr>{header}</tr>\n{rows}\n</table>"
+    return f"{name}\n{text}\n<table>\n<tr>{header}</tr>\n{rows}\n</table>\n{dataset}"
 
 
 def _row(name: str, values: dict[str, Any]) -> str:

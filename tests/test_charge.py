@@ -7,7 +7,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-import larndsim
 from larndsim import Simulator
 from larndsim.data.segments import concatenate
 from tests import cases
@@ -154,16 +153,3 @@ def test_backends_agree(backend, dtype, rtol):
     known, charge = simulated("numpy", "float64", "nominal")[1], simulated(backend, dtype, "nominal")[1]
     bright = known[:, -1] > 500.0
     assert (np.abs(charge - known)[bright] <= rtol * known[bright, -1:]).all()
-
-
-@pytest.mark.slow
-def test_sample_of_the_predecessor(backend, dtype, shared_data):
-    segments = larndsim.read_segments(shared_data("segments/predecessor_muons.h5"))
-    sim = simulator(backend, dtype)
-    waveforms = sim.charge(sim.prepare(segments))
-    charge = sim.backend.numpy(waveforms.charge).astype(float)
-    bright = np.flatnonzero(charge[:, -1] > 500.0)
-    order = np.lexsort((waveforms.iy[bright], waveforms.ix[bright], waveforms.plane[bright], waveforms.event[bright]))
-    picked = np.random.default_rng(7).choice(bright[order], 200, replace=False)
-    pixels = [tuple(int(column[row]) for column in waveforms[:4]) for row in picked]
-    assert_exact("predecessor", segments, PARAMETERS, waveforms, charge, pixels, dtype)

@@ -39,7 +39,7 @@ def test_closure_of_six_parameters(choices, differentiable_backend):
 @pytest.mark.parametrize("mode", ["direct", "checkpointed", "forward"])
 def test_modes_agree(segments, mode):
     choices = {"loss": "chamfer", "method": "lbfgs", "batch_tracks": 1, "dtype": "float64", "seed": 1}
-    problem = problem_of(segments, SIX, mode=mode, **choices)
+    problem = problem_of(segments, ("Ab", "eField", "tran_diff"), mode=mode, **choices)
     assert len(problem.objective.batches) == 2
     u = problem.objective.scaling.scaled(problem.init)
     value, gradient = problem.objective.value_and_grad(u)
