@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Backend, map_leaves
-from .data.batch import Batch, Deposits, Frame, Pixels, SizeClass
+from .backend import Backend, map_leaves, static
+from .data.batch import Batch, Deposits, Fixed, Frame, Pixels, SizeClass
 from .data.segments import Segments
 from .detector.geometry import Geometry, plane_of
 from .pixelization import Plan, Ranges, frames, local_lines, plan, reference_times
 from .response import TICK
 from .size_classes import FINE_LADDER, fill, on_ladder, sort_into_classes, window_length
+
+static(Fixed)
 
 
 def make_batch(
@@ -31,13 +33,14 @@ def make_batch(
     entries = sort_into_classes(planned, geometry.pitch[planned.plane], ranges)
     length = window_length(planned)
     classes = [fill(planned, shape, members, length) for shape, members in entries]
+    pixels = tuple(_pixels(planned, members, size) for (_, members), size in zip(entries, classes, strict=True))
     return Batch(
         deposits=map_leaves(backend.asarray, _padded(_deposits(segments, geometry, frame, plane))),
         frame=map_leaves(backend.asarray, _padded(frame)),
         classes=tuple(map_leaves(backend.asarray, size) for size in classes),
         responses=tuple(respond(shape.pitch, shape.resolution) for shape, _ in entries),
-        pixels=tuple(_pixels(planned, members, size) for (_, members), size in zip(entries, classes, strict=True)),
-        limits=np.zeros((0, 2)),
+        channels=(),
+        fixed=Fixed(pixels, (), np.zeros((0, 2))),
     )
 
 

@@ -1,13 +1,11 @@
 """Stage 4, plan + drifted points -> the charge that each pixel has seen at each tick.
 
-All in EagerPy, for one size class at a time; nothing loops over segments, pixels or ticks. With n for a node's index,
-(i, j) for the points of a pixel's face, c for the channels of the response and m for bins of arrival time:
+All in EagerPy, for one size class at a time; nothing loops over segments, pixels or ticks. Each node becomes a cloud;
+what the channels of a pixel's response see of all of its clouds (`induction`) is shown at later ticks:
 
-    share[n, c]  = charge[n] * sum over i, j of G(x_i) G(y_j) mixing[i, j, c]     G: the transverse Gaussian
-    seen[c, m]   = sum over n of share[n, c] * g[n, m]                            g: the Gaussian of arrival times
-    waveform     = seen * kernel                                                  a matrix product per block of bins
+    waveform = sum over blocks of arrival time of seen * kernel,    kernel = gather * show, a product of low rank
 
-The response's kernel already holds part of the spread in time, so that g and the kernel are both smooth on their bins.
+The kernel already holds part of the spread in time, so that it and the density of arrivals are smooth on their bins.
 """
 
 from __future__ import annotations
@@ -16,11 +14,12 @@ from typing import Any, NamedTuple
 
 import eagerpy as ep
 
-from .backend.operations import batched_matmul, constant, floor, matmul, take, take_along, to_integer, to_real
+from .backend.operations import constant, floor, matmul, take, take_along, to_integer, to_real, with_derivative
 from .clipping import Line, clip
 from .data.batch import Deposits, Frame, SizeClass
 from .detector.parameters import Parameters
 from .drifting import drift, velocity
+from .induction import Nodes, Tables, seen_by_channels
 from .pixelization import TAILS
 from .quenching import quench
 from .response import AFTER, BEFORE, BLOCK, SPAN, TICK, Response
@@ -79,15 +78,27 @@ def pixel_signals(
 ) -> Signal:
     """The cumulative charge of all pixels of a size class; `rows` are the `lines_in_boxes`."""
     cloud = arriving_clouds(size, response, rows, frame, parameters, model, linked)
-    start, end, density = arrival_density(cloud, size, response)
-    # divided by its sum, the density loses no charge however coarse the bins are
-    share = channel_shares(cloud, response) / density.sum(axis=-1, keepdims=True)
-    bins = response.bins.shape[0]
-    pixels, channels, blocks = share.shape[0], share.shape[2], size.blocks.shape[0]
-    seen = batched_matmul(share.transpose((0, 2, 1)), density)
-    seen = seen.reshape((pixels, channels, blocks, bins)).transpose((0, 2, 1, 3))
-    shown = matmul(seen.reshape((pixels * blocks, channels * bins)), response.kernel)
-    return Signal(start - BEFORE, end + BEFORE + AFTER, overlapped(shown.reshape((pixels, blocks, SPAN)), size.blocks))
+    start, end = first_and_last(cloud)
+    nodes = Nodes(
+        amplitude=cloud.charge / cloud.sigma_T**2,
+        x=cloud.x,
+        y=cloud.y,
+        scale=0.5**0.5 / cloud.sigma_T,
+        late=cloud.arrival - ep.expand_dims(start, 1) * TICK,
+        rate=0.5**0.5 / ep.sqrt(cloud.variance_t),
+    )
+    tables = Tables(response.points, response.basis, response.mixing, size.times)
+    seen = with_derivative(seen_by_channels, *nodes, *tables)
+    return Signal(start - BEFORE, end + BEFORE + AFTER, shown(seen, response))
+
+
+def shown(seen: Any, response: Response) -> Any:
+    """What channels see of arrivals (pixel, channel, bin) -> what the pixel shows of it, tick by tick."""
+    pixels, channels, bins = seen.shape
+    blocks = bins // response.bins
+    by_block = seen.reshape((pixels, channels, blocks, response.bins)).transpose((0, 2, 1, 3))
+    modes = matmul(by_block.reshape((pixels * blocks, channels * response.bins)), response.gather)
+    return overlapped(matmul(modes, response.show).reshape((pixels, blocks, SPAN)))
 
 
 def arriving_clouds(
@@ -124,55 +135,32 @@ def per_node(parameters: Parameters, segment: Any) -> Parameters:
     return Parameters(*(take(value, segment) if value.ndim else value for value in parameters))
 
 
-def channel_shares(cloud: Cloud, response: Response) -> Any:
-    """Charge of each node in each channel of the response. Axes: (pixel, node, channel)."""
-    offset = ep.expand_dims(ep.stack([cloud.x, cloud.y], axis=-1), -1)
-    scale = ep.expand_dims(ep.expand_dims((0.5**0.5) / cloud.sigma_T, -1), -1)
-    # the Gaussian on both halves of the face, folded: (pixel, node, [x, y], point)
-    folded = bell((response.points - offset) * scale) + bell((response.points + offset) * scale)
-    face = matmul(folded, response.basis)
-    x, y = face[:, :, 0], face[:, :, 1] * ep.expand_dims(cloud.charge / cloud.sigma_T**2, -1)
-    square = ep.expand_dims(x, -1) * ep.expand_dims(y, -2)
-    return matmul(square.reshape((*x.shape[:2], -1)), response.mixing)
+def first_and_last(cloud: Cloud) -> tuple[Any, Any]:
+    """First tick of each pixel's blocks, and how many ticks later all has arrived. Axis: (pixel,)."""
+    arrival, tail = constant(cloud.arrival), TAILS * ep.sqrt(constant(cloud.variance_t))
+    start = floor((arrival - tail).min(axis=1) / TICK)
+    return start, floor((arrival + tail).max(axis=1) / TICK) + 1.0 - start
 
 
-def bell(x: Any) -> Any:
-    """exp(-x^2), held at 1e-11 far out: denormal numbers would slow everything that follows a hundredfold."""
-    return ep.exp(-ep.minimum(x * x, 25.0))
-
-
-def arrival_density(cloud: Cloud, size: SizeClass, response: Response) -> tuple[Any, Any, Any]:
-    """First tick of each pixel's blocks, and how many until all has arrived (pixel,); the bell (pixel, node, bin)."""
-    tail = TAILS * ep.sqrt(cloud.variance_t)
-    start = floor(constant(cloud.arrival - tail).min(axis=1) / TICK)
-    end = floor(constant(cloud.arrival + tail).max(axis=1) / TICK) + 1.0 - start
-    offsets = to_real(size.blocks, cloud.arrival) * (BLOCK * TICK)
-    times = (ep.expand_dims(offsets, 1) + response.bins).reshape((-1,))
-    late = ep.expand_dims(cloud.arrival - ep.expand_dims(start, 1) * TICK, -1)
-    scale = ep.expand_dims((0.5**0.5) / ep.sqrt(cloud.variance_t), -1)
-    return start, end, bell((times - late) * scale)
-
-
-def overlapped(shown: Any, blocks: Any) -> Any:
+def overlapped(shown: Any) -> Any:
     """Sum what the blocks of arrivals show on overlapping ticks. (pixel, block, tick) -> (pixel, tick).
 
     Block b covers the ticks from b * BLOCK on; after its SPAN it shows its total.
     """
-    pixels, count = shown.shape[:2]
-    if count == 1:
-        return shown.reshape((pixels, SPAN))
-    ticks = (count - 1) * BLOCK + SPAN
-    # rows that are BLOCK too long, read again as rows of the right length: each begins one block later than the last
-    long = ep.pad(shown, ((0, 0), (0, 0), (0, ticks + BLOCK - SPAN)), mode="constant", value=0.0)
-    skewed = long.reshape((pixels, -1))[:, : count * ticks].reshape((pixels, count, ticks))
-    row = ep.arange(blocks, 0, ticks)
-    over = ep.expand_dims(row, 0) >= ep.expand_dims(blocks, 1) * BLOCK + SPAN
-    return skewed.sum(axis=1) + matmul(shown[:, :, -1], to_real(over, shown))
+    pixels, blocks = shown.shape[:2]
+    parts = SPAN // BLOCK
+    later = parts - 1
+    tiles = shown.reshape((pixels, blocks, parts, BLOCK))
+    padded = (
+        ep.pad(tiles[:, :, part], ((0, 0), (part, later - part), (0, 0)), "constant", 0.0) for part in range(parts)
+    )
+    ended = ep.pad(shown[:, :, -1].cumsum(axis=1), ((0, 0), (parts, 0)), "constant", 0.0)[:, : blocks + later]
+    return (sum(padded) + ep.expand_dims(ended, -1)).reshape((pixels, -1))
 
 
-def ticks_of(size: SizeClass) -> int:
+def ticks_of(size: SizeClass, response: Response) -> int:
     """Number of ticks of the signals of a class."""
-    return (size.blocks.shape[0] - 1) * BLOCK + SPAN
+    return (size.times.shape[0] // response.bins - 1) * BLOCK + SPAN
 
 
 def on_window(signal: Signal, size: SizeClass) -> Any:

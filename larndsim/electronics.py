@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import eagerpy as ep
 import numpy as np
 
-from .backend.operations import constant, first_true, floor, rounded, scan, take_along, to_integer, to_real
+from .backend.operations import constant, first_true, floor, rounded, scan, scan_while, take_along, to_integer, to_real
 from .detector import Electronics
 from .errors import check_choice
 from .noise import Noise
@@ -56,6 +56,7 @@ class Shot(NamedTuple):
 
     tick: Any
     charge: Any
+    fired: Any  # whether there is one
     kept: Any  # whether it becomes a hit
     columns: Any  # of the `Reading`
 
@@ -99,7 +100,7 @@ def clocked(charge: Any, end: Any, channel: Channel, noise: Noise | None, electr
         seen = columns_of(charge, ep.stack([stop, stop + electronics.reset_ticks], axis=1))
         return Reading(column < charge.shape[1], to_real(column, charge), seen[:, 0], seen[:, 1])
 
-    hits = recorded(attempts(read, channel, noise, electronics), channel, electronics)
+    hits = recorded(attempts(read, channel, noise, electronics, search=True), channel, electronics)
     return hits._replace(adc=rounded(hits.adc))
 
 
@@ -120,7 +121,7 @@ def relaxed(charge: Any, end: Any, channel: Channel, noise: Noise | None, electr
         columns, pairs = (values.transpose((1, 0, *range(2, values.ndim))) for values in known)
         return walk(lambda *_: columns[0], lambda place, _: (columns[place], pairs[place]), level, first)
 
-    columns = attempts(search, channel, noise, electronics).columns
+    columns = attempts(search, channel, noise, electronics, search=True).columns
     pixel_first = columns.transpose((1, 0, 2))
     pairs = pair_of(charge, pixel_first.reshape((charge.shape[0], -1))).reshape((*pixel_first.shape, 2))
     shots = attempts(again, channel, noise, electronics, (columns, pairs.transpose((1, 0, 2, 3))))
@@ -144,12 +145,12 @@ def finder(charge: Any, end: Any, channel: Channel, noise: Noise | None) -> Find
 
 def attempts(
     read: Callable[[Any, Any, Any], Reading], channel: Channel, noise: Noise | None, electronics: Electronics,
-    known: Any = None,
+    known: Any = None, search: bool = False,
 ) -> Shot:  # fmt: skip
     """All attempts to digitise, one after the other. Axes of what it returns: (attempt, pixel).
 
     `read` is given the level that the comparator waits for, the first tick at which it is alive, and what is `known`
-    of this attempt (attempt, ...).
+    of this attempt (attempt, ...). A `search` ends where no pixel fires any more, and has no gradient.
     """
 
     def attempt(state: tuple[Any, Any], row: tuple[Any, ...]) -> tuple[Any, Shot]:
@@ -160,14 +161,16 @@ def attempts(
         # the comparator sees the first tick after the reset, or that at which the chip is no longer busy
         wait = 1.0 + to_real(kept, value) * (max(electronics.busy_ticks, 1) - 1)
         alive = seen.tick + (electronics.hold_ticks + electronics.reset_ticks) + wait
-        return (seen.restart, alive), Shot(seen.tick, value, kept, seen.columns)
+        return (seen.restart, alive), Shot(seen.tick, value, seen.fired, kept, seen.columns)
 
     zero = ep.zeros_like(channel.threshold)
     if noise is None:
         rows = (ep.zeros(zero, (electronics.max_hits, *zero.shape)),) * 3
     else:
         rows = tuple(kind.transpose((1, 0)) for kind in (noise.reset, noise.digitised, noise.discriminator))
-    return scan(attempt, (zero, zero), (*rows, known))[1]
+    if search:
+        return scan_while(attempt, lambda shot: shot.fired.any(), (zero, zero), (*rows, None))
+    return scan(attempt, (zero, zero), (*(kind[: known[0].shape[0]] for kind in rows), known))
 
 
 def recorded(shots: Shot, channel: Channel, electronics: Electronics) -> PixelHits:

@@ -1,13 +1,16 @@
-"""Around stage 5: which electronics stand behind the pixels of a batch, their noise, and the hits put together."""
+"""Around stage 5: which signals are recorded together, the electronics behind them and
+their noise, and the hits put together."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import eagerpy as ep
 import numpy as np
 
 from .backend import Backend, concatenate, map_leaves
-from .data.batch import Pixels
+from .charge import Signal
+from .data.batch import Batch, Group, Pixels, joined
 from .data.hits import Hits
 from .detector import Detector
 from .detector.geometry import pixel_centre
@@ -15,6 +18,9 @@ from .electronics import Channel
 from .errors import ArgumentError
 from .noise import Noise, draw
 from .response import TICK
+from .size_classes import FINE_LADDER, on_ladder
+
+PADDED = 1.5  # times the numbers in the signals of a group may grow by padding
 
 
 def channel_maps(detector: Detector, thresholds: Any, gains: Any, bad_channels: Any) -> Channel:
@@ -39,30 +45,77 @@ def channel_maps(detector: Detector, thresholds: Any, gains: Any, bad_channels: 
     )
 
 
-def channels_of(maps: Channel, pixels: Pixels, rows: int) -> Channel:
-    """The electronics behind the pixels of a class, padded to its number of rows. Axis: (pixel,)."""
+def groups_of(pixels: tuple[Pixels, ...], rows: list[int], ticks: list[int]) -> tuple[Group, ...]:
+    """Size classes that are recorded together: signals of like length, so that padding them costs little.
 
-    def pick(values: np.ndarray) -> np.ndarray:
-        own = np.asarray(values[pixels.plane, pixels.ix, pixels.iy], dtype=np.float64)
-        return np.concatenate([own, np.broadcast_to(own[:1], (rows - len(own),))])
+    `pixels`, `rows` (with padding) and `ticks` of each class.
+    """
+    found: list[list[int]] = []
+    for index in sorted(range(len(rows)), key=lambda index: ticks[index]):
+        if found and _size(rows, ticks, [*found[-1], index]) <= PADDED * sum(
+            rows[i] * ticks[i] for i in found[-1] + [index]
+        ):
+            found[-1].append(index)
+        else:
+            found.append([index])
+    return tuple(_group(pixels, rows, tuple(members)) for members in found)
 
-    return map_leaves(pick, maps)
+
+def _size(rows: list[int], ticks: list[int], members: list[int]) -> int:
+    """Numbers in the signals of some classes, all padded to the longest."""
+    return sum(rows[i] for i in members) * max(ticks[i] for i in members)
 
 
-def noise_of(seed: int, pixels: Pixels, rows: int, ticks: int, detector: Detector) -> Noise:
-    """The noise of the pixels of a class: it depends on the seed, the event and the pixel alone."""
-    noise = draw(seed, pixels, ticks, detector.electronics.per_pixel(detector.geometry.module[pixels.plane]))
-    silence = rows - len(pixels.ix)
-    return map_leaves(lambda values: np.concatenate([values, np.zeros((silence, values.shape[1]), np.float32)]), noise)
+def _group(pixels: tuple[Pixels, ...], rows: list[int], members: tuple[int, ...]) -> Group:
+    """Some classes, one after the other, then padding up to a number of rows that batches share."""
+    total = sum(rows[i] for i in members)
+    padded = int(on_ladder(np.array([total]), FINE_LADDER)[0])
+    counts = [rows[i] for i in members]
+    counts[-1] += padded - total
+    own = [len(pixels[i].ix) for i in members]
+    first = np.cumsum([0, *counts[:-1]])
+    real = np.concatenate([start + np.arange(n) for start, n in zip(first, own, strict=True)])
+    repeated = [np.minimum(np.arange(count), n - 1) for count, n in zip(counts, own, strict=True)]
+    everyone = (
+        map_leaves(lambda column, row=row: column[row], pixels[i]) for i, row in zip(members, repeated, strict=True)
+    )
+    return Group(members, padded, real, joined(tuple(everyone)))
 
 
-def assembled(parts: list[Any], batch_pixels: Pixels, detector: Detector, backend: Backend) -> Hits:
-    """Hits from the (pixel, hit, 4) arrays of tick, charge, adc, mask of each class."""
+def channels_of(maps: Channel, pixels: Pixels) -> Channel:
+    """The electronics behind some pixels. Axis: (pixel,)."""
+    return map_leaves(lambda values: np.asarray(values[pixels.plane, pixels.ix, pixels.iy], dtype=np.float64), maps)
+
+
+def noise_of(seed: int, pixels: Pixels, ticks: int, detector: Detector) -> Noise:
+    """The noise of some pixels: it depends on the seed, the event and the pixel alone."""
+    return draw(seed, pixels, ticks, detector.electronics.per_pixel(detector.geometry.module[pixels.plane]))
+
+
+def merged(signals: tuple[Signal, ...], rows: int) -> Signal:
+    """The signals of some classes as one: each stays what it is at its end, rows beyond them are silent."""
+    ticks = max(signal.charge.shape[1] for signal in signals)
+    start, end, charge = [], [], []
+    for signal in signals:
+        start.append(signal.start)
+        end.append(signal.end)
+        more = ticks - signal.charge.shape[1]
+        last = signal.charge[:, -1:] * ep.ones(signal.charge, (1, more))
+        charge.append(ep.concatenate([signal.charge, last], axis=1) if more else signal.charge)
+    missing = rows - sum(part.shape[0] for part in start)
+    nothing = ep.zeros(charge[0], (missing, ticks))
+    parts = ([*start, nothing[:, 0]], [*end, nothing[:, 0]], [*charge, nothing])
+    return Signal(*(ep.concatenate(part, axis=0) for part in parts))
+
+
+def assembled(parts: list[Any], batch: Batch, detector: Detector, backend: Backend) -> Hits:
+    """Hits from the (row, hit, 4) arrays of tick, charge, adc, mask of each group."""
     settings, geometry = detector.electronics, detector.geometry
     orders = settings.max_hits
-    event, plane, ix, iy, _, reference = (np.repeat(column, orders) for column in batch_pixels)
+    event, plane, ix, iy, _, reference = (np.repeat(column, orders) for column in batch.recorded_pixels())
     x, y = pixel_centre(geometry, plane, ix, iy)
-    recorded = concatenate(parts, backend).reshape((-1, 4)) if parts else backend.asarray(np.zeros((0, 4)))
+    real = [backend.take(part, group.real) for part, group in zip(parts, batch.fixed.groups, strict=True)]
+    recorded = concatenate(real, backend).reshape((-1, 4)) if parts else backend.asarray(np.zeros((0, 4)))
     tick = recorded[:, 0]
     velocity = np.broadcast_to(detector.vdrift_static, (int(geometry.module.max()) + 1,))[geometry.module[plane]]
     slope = backend.asarray(-geometry.direction[plane] * velocity * TICK)
@@ -71,7 +124,7 @@ def assembled(parts: list[Any], batch_pixels: Pixels, detector: Detector, backen
         plane=plane,
         ix=ix,
         iy=iy,
-        order=np.tile(np.arange(orders), len(batch_pixels.event)),
+        order=np.tile(np.arange(orders), len(event) // orders),
         x=x,
         y=y,
         z=tick * slope + backend.asarray(geometry.anode_z[plane]),

@@ -40,6 +40,7 @@ class Resolution(NamedTuple):
 RESOLUTIONS = (
     Resolution(sigma_T=0.0160, sigma_t=0.058, bins=32, points=18, basis=12),
     Resolution(sigma_T=0.0080, sigma_t=0.029, bins=64, points=34, basis=18),
+    Resolution(sigma_T=0.0040, sigma_t=0.0145, bins=128, points=66, basis=26),
     Resolution(sigma_T=0.0010, sigma_t=0.0100, bins=256, points=240, basis=34),
 )
 
@@ -47,13 +48,19 @@ RESOLUTIONS = (
 class Response(NamedTuple):
     """A response folded for one pitch and one resolution: what the core multiplies with."""
 
-    points: np.ndarray  # (point,) cm
-    basis: np.ndarray  # (point, basis) quadrature weights times interpolation, times the Gaussian's constant, cm
-    mixing: np.ndarray  # (basis * basis, channel)
-    kernel: np.ndarray  # (channel * bin, tick) cumulative, from BEFORE ticks before the block's start
-    bins: np.ndarray  # (bin,) centres of the bins within a block, us
+    points: np.ndarray  # (point, 1) cm
+    basis: np.ndarray  # (basis, point) quadrature weights times interpolation, times the Gaussian's constant, cm
+    mixing: np.ndarray  # (channel, basis * basis)
+    gather: np.ndarray  # (channel * bin, mode) the kernel is gather * show, cumulative, (channel * bin, tick)
+    show: np.ndarray  # (mode, tick) from BEFORE ticks before the block's start
+    mean: np.ndarray  # (tick,) what a charge in a block's first bin shows on average over the face
     kernel_variance: np.ndarray  # () us2: the part of the time spread that the kernel already holds
     smallest: np.ndarray  # (2,) smallest sigma_T (cm) and smallest variance of the arrival density (us2)
+
+    @property
+    def bins(self) -> int:
+        """Number of arrival-time bins of one block."""
+        return self.gather.shape[0] // self.mixing.shape[0]
 
 
 def analytic_parameters(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -95,12 +102,15 @@ def folded_response(pitch: float, resolution: Resolution, tolerance: float = 2e-
     seen[:, lags < -TICK * BEFORE] = 0.0
     seen[:, lags >= TICK * AFTER] = 1.0
     mixing, kernels = _channels(seen, np.outer(node_weights, node_weights).ravel(), tolerance)
+    kernel = _block_matrix(kernels, resolution.bins)
+    show = _modes(kernel)
     return Response(
-        points=points,
-        basis=weights[:, None] * _interpolation(points, nodes) / np.sqrt(2.0 * np.pi),
-        mixing=mixing,
-        kernel=_block_matrix(kernels, resolution.bins),
-        bins=width * np.arange(resolution.bins),
+        points=points[:, None],
+        basis=(weights[:, None] * _interpolation(points, nodes)).T / np.sqrt(2.0 * np.pi),
+        mixing=mixing.T,
+        gather=kernel @ show.T,
+        show=show,
+        mean=kernel[0],
         kernel_variance=np.array(spread**2),
         smallest=np.array([resolution.sigma_T, resolution.sigma_t**2 - spread**2]),
     )
@@ -148,3 +158,9 @@ def _block_matrix(kernels: np.ndarray, bins: int) -> np.ndarray:
     whole = (tick[None, :] + BLOCK) - bin_[:, None] // fine
     matrix = kernels[:, whole * fine + (bin_[:, None] % fine)]
     return matrix.reshape(-1, SPAN)
+
+
+def _modes(kernel: np.ndarray, tolerance: float = 1e-13) -> np.ndarray:
+    """Orthogonal rows that the rows of a kernel are combinations of: few, for it is smooth far off. (mode, tick)."""
+    _, size, modes = np.linalg.svd(np.linalg.qr(kernel, mode="r"))
+    return modes[: int((size > tolerance * size[0]).sum())]

@@ -17,7 +17,7 @@ from . import checks, recording
 from .backend import DEFAULT, concatenate, get_backend, map_leaves
 from .backend.operations import to_real
 from .batching import make_batch
-from .data.batch import Batch, Frame, Pixels, SizeClass
+from .data.batch import Batch, Fixed, Group, SizeClass
 from .data.hits import Hits
 from .data.segments import Segments
 from .data.waveforms import Waveforms
@@ -63,8 +63,10 @@ class Simulator:
         self._respond = cache(self._response_on_device)
         stages = partial(stage4.pixel_signals, model=recombination, linked=link_vdrift_eField)
         self._rows = self.backend.compile(stage4.lines_in_boxes)
+        self._signals = self.backend.compile(stages)
         self._charge = self.backend.compile(partial(_charge, stages))
-        self._record = self.backend.compile(partial(_record, stages, self.detector.electronics, electronics))
+        self._merge = cache(lambda rows: self.backend.compile(partial(recording.merged, rows=rows)))
+        self._record = self.backend.compile(partial(_record, self.detector.electronics, electronics))
 
     def prepare(
         self, segments: Segments | np.ndarray, parameters: Parameters | None = None, vary: Iterable[str] | None = None
@@ -79,29 +81,36 @@ class Simulator:
         limits = checks.limits_of_plan(nominal, vary, self)
         ranges = checks.ranges_of_plan(limits, self.link_vdrift_eField)
         batch = make_batch(segments, self.detector.geometry, ranges, self._respond, self.backend)
-        return batch._replace(limits=limits)
+        rows = [size.segment.shape[0] for size in batch.classes]
+        ticks = [stage4.ticks_of(size, response) for size, response in zip(batch.classes, batch.responses, strict=True)]
+        groups = recording.groups_of(batch.fixed.pixels, rows, ticks)
+        channels = (self._to_device(recording.channels_of(self._channels, group.pixels)) for group in groups)
+        return batch._replace(channels=tuple(channels), fixed=Fixed(batch.fixed.pixels, groups, limits))
 
     def charge(self, batch: Batch, parameters: Parameters | None = None) -> Waveforms:
         """What each pixel sees, tick by tick: the charge is differentiable."""
-        values = checks.checked_parameters(parameters, batch.limits, self)
+        values = checks.checked_parameters(parameters, batch.fixed.limits, self)
         rows = self._rows(batch.deposits, batch.frame, values)
         charge = [
             self._charge(size, response, rows, batch.frame, values)[: pixels.ix.shape[0]]
-            for size, response, pixels in zip(batch.classes, batch.responses, batch.pixels, strict=True)
+            for size, response, pixels in zip(batch.classes, batch.responses, batch.fixed.pixels, strict=True)
         ]
         event, plane, ix, iy, start, _ = batch.all_pixels()
         return Waveforms(event, plane, ix, iy, start, TICK, concatenate(charge, self.backend))
 
     def hits(self, batch: Batch, parameters: Parameters | None = None, seed: int | None = None) -> Hits:
         """What the electronics record. With a `seed` they are noisy: same seed, same noise of each event and pixel."""
-        values = checks.checked_parameters(parameters, batch.limits, self)
+        values = checks.checked_parameters(parameters, batch.fixed.limits, self)
         rows = self._rows(batch.deposits, batch.frame, values)
+        signals = [
+            self._signals(size, response, rows, batch.frame, values)
+            for size, response in zip(batch.classes, batch.responses, strict=True)
+        ]
         parts = []
-        for size, response, pixels in zip(batch.classes, batch.responses, batch.pixels, strict=True):
-            channel, noise = self._electronics_behind(size, pixels, seed)
-            arrays = (size, response, rows, batch.frame, values, channel, noise)
-            parts.append(self._record(*arrays)[: pixels.ix.shape[0]])
-        return recording.assembled(parts, batch.all_pixels(), self.detector, self.backend)
+        for group, channel in zip(batch.fixed.groups, batch.channels, strict=True):
+            signal = self._merge(group.rows)(tuple(signals[index] for index in group.classes))
+            parts.append(self._record(signal, channel, self._noise(seed, group, signal.charge.shape[1])))
+        return recording.assembled(parts, batch, self.detector, self.backend)
 
     def __call__(
         self, segments: Segments | np.ndarray, parameters: Parameters | None = None, seed: int | None = None
@@ -114,12 +123,9 @@ class Simulator:
         parameters = self.detector.parameters if parameters is None else parameters
         return truth_fractions(self, batch, parameters, hits)
 
-    def _electronics_behind(self, size: SizeClass, pixels: Pixels, seed: int | None) -> tuple[Any, Any]:
-        """Channels and noise (or None) of a class, on the device."""
-        rows, ticks = size.segment.shape[0], stage4.ticks_of(size)
-        channel = recording.channels_of(self._channels, pixels, rows)
-        noise = None if seed is None else recording.noise_of(seed, pixels, rows, ticks, self.detector)
-        return self._to_device(channel), self._to_device(noise)
+    def _noise(self, seed: int | None, group: Group, ticks: int) -> Any:
+        """The noise of the rows of a group, on the device; None without a seed."""
+        return None if seed is None else self._to_device(recording.noise_of(seed, group.pixels, ticks, self.detector))
 
     def _response_on_device(self, *key: Any) -> Response:
         return self._to_device(folded_response(*key))
@@ -133,11 +139,9 @@ def _charge(stages: Callable[..., stage4.Signal], size: SizeClass, *arrays: Any)
 
 
 def _record(
-    stages: Callable[..., stage4.Signal], settings: Electronics, model: str, size: SizeClass, response: Response,
-    rows: ep.Tensor, frame: Frame, parameters: Parameters, channel: Channel, noise: Noise | None,
-) -> ep.Tensor:  # fmt: skip
-    """Tick from the event's reference time, charge, adc and mask. Axes: (pixel, hit, 4)."""
-    signal = stages(size, response, rows, frame, parameters)
+    settings: Electronics, model: str, signal: stage4.Signal, channel: Channel, noise: Noise | None
+) -> ep.Tensor:
+    """Tick from the event's reference time, charge, adc and mask. Axes: (row, hit, 4)."""
     hits = digitize(signal.charge, signal.end, channel, noise, settings, model)
     tick = hits.tick + ep.expand_dims(signal.start, 1)
     return ep.stack([tick, hits.charge, hits.adc, to_real(hits.mask, tick)], axis=-1)

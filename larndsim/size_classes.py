@@ -17,10 +17,11 @@ from .pixelization import Plan, Ranges
 from .response import BEFORE, BLOCK, RESOLUTIONS, SPAN, TICK, Resolution
 
 LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 1.25, 1.5, 1.75)])
-FINE_LADDER = np.unique([step * 2**power for power in range(22) for step in range(8, 16)])
-OVERHEAD = 1.5e7  # multiplications that one more class costs
+FINE_LADDER = np.unique([*range(1, 8), *(step * 2**power for power in range(22) for step in range(8, 16))])
+OVERHEAD = 0.5e6  # ns that one more class costs, its compilation included, on a processor with two cores
 SHARE = 0.004  # of all the work: what more padding is worth one class less, and one compilation
 LARGEST = 2e6  # numbers in the largest array of one class: larger ones are cut, to stay in the processor's caches
+MODES = 100  # of a kernel
 
 
 class Shape(NamedTuple):
@@ -32,10 +33,11 @@ class Shape(NamedTuple):
     blocks: int
 
     def work(self, nodes: Any, blocks: Any) -> Any:
-        """Multiplications per pixel with so many nodes and blocks, roughly."""
+        """Time per pixel with so many nodes and blocks, ns, roughly: exponentials, passes over arrays, products."""
         r, channels = self.resolution, 24
-        node = 20 * r.points + r.basis**2 * channels + blocks * r.bins * (10 + channels)
-        return nodes * node + channels * blocks * r.bins * SPAN
+        face = 3.0 * r.points + r.basis**2 * (0.35 + 0.015 * channels)
+        block = r.bins * channels * MODES * 0.02 + SPAN * (MODES * 0.02 + 1.0)
+        return nodes * (face + blocks * r.bins * (0.9 + 0.03 * channels)) + blocks * block
 
     def numbers(self) -> float:
         """Numbers per pixel in the largest array."""
@@ -126,5 +128,5 @@ def fill(plan: Plan, shape: Shape, members: np.ndarray, length: int) -> SizeClas
         pitch=np.array(shape.pitch),
         first_tick=first,
         ticks=np.arange(length, dtype=np.int32),
-        blocks=np.arange(shape.blocks, dtype=np.int32),
+        times=BLOCK * TICK / shape.resolution.bins * np.arange(shape.blocks * shape.resolution.bins),
     )

@@ -46,7 +46,7 @@ def truth_fractions(simulator: Any, batch: Batch, parameters: Parameters | None,
     begin, end = integration(table, simulator.detector.electronics)
     cloud_of = _arrivals(simulator, batch, parameters)
     parts = [_of_no_hits()]
-    for index, pixels in enumerate(batch.pixels):
+    for index, pixels in enumerate(batch.fixed.pixels):
         hit, pixel = _matched(table, pixels)
         if len(hit) == 0:
             continue
@@ -117,7 +117,7 @@ def _weights(cloud: Cloud, pixel: np.ndarray, window: np.ndarray, response: Resp
 def _mean_response(lag: np.ndarray, response: Response) -> np.ndarray:
     """Fraction of a charge that the pixel has seen `lag` us after its arrival, on average over its face."""
     lags = TICK * (np.arange(SPAN) - BEFORE)
-    return np.interp(lag, lags, response.kernel[0], left=0.0, right=1.0)
+    return np.interp(lag, lags, response.mean, left=0.0, right=1.0)
 
 
 def _on_pixel(offset: np.ndarray, sigma: np.ndarray, pitch: float) -> np.ndarray:

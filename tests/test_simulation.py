@@ -135,7 +135,7 @@ def test_one_value_per_module(backend):
     for segments, values in ((SEGMENT, PARAMETERS), (moved, PARAMETERS._replace(eField=0.46, lifetime=800.0))):
         charge = sim.charge(sim.prepare(segments), parameters).charge
         known = one.charge(one.prepare(SEGMENT), values).charge
-        np.testing.assert_allclose(sim.backend.numpy(charge), one.backend.numpy(known), rtol=1e-9)
+        np.testing.assert_allclose(sim.backend.numpy(charge), one.backend.numpy(known), rtol=1e-9, atol=1e-9)
 
 
 def test_trees_pass_through_transformations():

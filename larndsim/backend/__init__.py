@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ArgumentError, check_choice
 from .base import Backend
-from .tree import leaves, map_leaves
+from .tree import leaves, map_leaves, static
 
 __all__ = [
     "DEFAULT",
@@ -26,6 +26,7 @@ __all__ = [
     "installed",
     "leaves",
     "map_leaves",
+    "static",
     "widest_dtype",
 ]
 

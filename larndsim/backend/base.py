@@ -9,6 +9,7 @@ from typing import Any
 import eagerpy as ep
 import numpy as np
 
+from .operations import take
 from .tree import map_leaves
 
 
@@ -42,6 +43,10 @@ class Backend(ABC):
         tensor = ep.astensor(self.asarray(value))
         zero = ep.zeros_like(tensor)
         return (tensor + ep.where((tensor < low).logical_or(tensor > high), zero + np.nan, zero)).raw
+
+    def take(self, values: Any, index: np.ndarray) -> Any:
+        """The rows of a native array that NumPy's `index` says."""
+        return take(ep.astensor(values), ep.astensor(self.asarray(index.astype(np.int32)))).raw
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function of native trees from one of EagerPy trees, compiled where the framework can."""

@@ -11,6 +11,10 @@ import numpy as np
 
 from ..errors import ArgumentError
 from .base import Backend
+from .tree import STATIC
+
+for kind in STATIC:
+    jax.tree_util.register_pytree_node(kind, lambda value: ((), value), lambda value, _: value)
 
 
 class JAXBackend(Backend):

@@ -75,20 +75,43 @@ def log_sum_exp(values: Any, axis: int) -> Any:
     return ep.astensor(_native(values).log_sum_exp(values.raw, axis))
 
 
-def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> tuple:
-    """Apply `step(carry, row) -> carry, output` to the rows of `inputs`: the last carry, and the outputs stacked.
+def with_derivative(function: Callable[..., tuple[Any, Callable[..., Any]]], *tensors: Any) -> Any:
+    """The value of `function(*tensors) -> (value, push)`, a tensor, with the derivative that `push` says.
+
+    `push` takes one step per tensor, None for one that stays, and gives that of the value, to which it is linear.
+    """
+    return ep.astensor(_native(tensors[0]).with_derivative(function, *(tensor.raw for tensor in tensors)))
+
+
+def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> Any:
+    """Apply `step(carry, row) -> carry, output` to the rows of `inputs`: the outputs, stacked.
 
     All are trees of tensors; those of `carry` keep their shapes, an output may be None. Compiled once where that pays.
     """
     native = _native(next(leaves(inputs)))
-    if hasattr(native, "scan"):
-        return native.scan(step, carry, inputs)
+    return native.scan(step, carry, inputs) if hasattr(native, "scan") else _scan(step, carry, inputs, lambda _: True)
+
+
+def scan_while(step: Callable[[Any, Any], tuple], going: Callable[[Any], Any], carry: Any, inputs: Any) -> Any:
+    """`scan`, as long as `going(output)` holds, a boolean tensor (): where it does not, nothing changes any more.
+
+    The outputs of rows after that are left out, or are those of the last row. No gradient passes through.
+    """
+    native = _native(next(leaves(inputs)))
+    scan_here = getattr(native, "scan_while", None)
+    return scan_here(step, going, carry, inputs) if scan_here else _scan(step, carry, inputs, going)
+
+
+def _scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, going: Callable[[Any], Any]) -> Any:
+    """Row by row, in Python."""
     outputs = []
     for number in range(next(leaves(inputs)).shape[0]):
         carry, output = step(carry, map_leaves(itemgetter(number), inputs))
         outputs.append(output)
+        if not going(output):
+            break
     columns = zip(*map(leaves, outputs), strict=True)
-    return carry, with_leaves(outputs[0], [ep.stack(column) for column in columns])
+    return with_leaves(outputs[0], [ep.stack(column) for column in columns])
 
 
 def to_numpy(tensor: Any) -> np.ndarray:

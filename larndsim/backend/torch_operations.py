@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import eagerpy as ep
 import torch
 
 batched_matmul = torch.bmm
@@ -45,3 +47,44 @@ def first_true(mask: Any) -> Any:
 
 def rounded(values: Any) -> Any:
     return torch.round(values.detach())
+
+
+def with_derivative(function: Callable[..., tuple[Any, Any]], *arrays: Any) -> Any:
+    return _WithDerivative.apply(function, *arrays)
+
+
+class _WithDerivative(torch.autograd.Function):
+    """A function with its derivative in forward mode; backwards it is the transposed of that."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(function: Any, *arrays: Any) -> Any:
+        return function(*map(ep.astensor, arrays))[0].raw
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.function = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, *steps: Any) -> Any:
+        push = ctx.function(*map(ep.astensor, ctx.saved_tensors))[1]
+        return push(*(None if step is None else ep.astensor(step) for step in steps)).raw
+
+    @staticmethod
+    def backward(ctx: Any, slope: Any) -> tuple[Any, ...]:
+        arrays = ctx.saved_tensors
+        push = ctx.function(*map(ep.astensor, arrays))[1]
+        moving = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
+
+        def along(*steps: Any) -> Any:
+            directions: list[Any] = [None] * len(arrays)
+            for i, step in zip(moving, steps, strict=True):
+                directions[i] = ep.astensor(step)
+            return push(*directions).raw
+
+        _, pull = torch.func.vjp(along, *(torch.zeros_like(arrays[i]) for i in moving))
+        slopes = dict(zip(moving, pull(slope), strict=True))
+        return None, *(slopes.get(i) for i in range(len(arrays)))

@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+STATIC: list[type] = []  # types of what no transformation of a framework looks into
+
+
+def static(kind: type) -> type:
+    """Objects of this type pass through the transformations of a framework as they are."""
+    STATIC.append(kind)
+    return kind
+
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     """The same nesting of tuples, with `function` applied to everything that is not a tuple or None."""

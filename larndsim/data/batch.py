@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,21 +65,40 @@ class SizeClass(NamedTuple):
     pitch: Any  # () cm
     first_tick: Any  # (pixel,) start of the window that holds the signal for all parameters within bounds
     ticks: Any  # (tick,) 0, 1, ... of that window
-    blocks: Any  # (block,) 0, 1, ... blocks of arrival time of the signal's own, moving window
+    times: Any  # (bin,) us, bins of arrival time of the signal's own, moving window
+
+
+class Group(NamedTuple):
+    """Size classes whose pixels are recorded together. NumPy arrays."""
+
+    classes: tuple[int, ...]
+    rows: int  # of all their pixels, padding included
+    real: np.ndarray  # (pixel,) rows of the pixels that are no padding, in the order of the classes
+    pixels: Pixels  # of all rows: padding repeats a pixel
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """What no transformation of a batch touches: who its pixels are, and what its plan holds for."""
+
+    pixels: tuple[Pixels, ...]  # of each size class
+    groups: tuple[Group, ...]
+    limits: np.ndarray  # (parameter, 2) lowest and highest value that the plan holds for, in the order of `Parameters`
 
 
 class Batch(NamedTuple):
     """Segments and their plan on the device of a simulator. Made by `Simulator.prepare`.
 
-    One entry per size class in `classes`, `responses` and `pixels`.
+    One entry per size class in `classes` and `responses`, one per group of them in `channels`: the electronics behind
+    the rows of the group.
     """
 
     deposits: Deposits
     frame: Frame
     classes: tuple[SizeClass, ...]
     responses: tuple[Any, ...]
-    pixels: tuple[Pixels, ...]
-    limits: Any  # (parameter, 2) lowest and highest value that the plan holds for, in the order of `Parameters`
+    channels: tuple[Any, ...]
+    fixed: Fixed
 
     @property
     def segments(self) -> Deposits:
@@ -86,9 +106,16 @@ class Batch(NamedTuple):
         return self.deposits
 
     def all_pixels(self) -> Pixels:
-        """The pixels of all classes, in the order of what a simulator returns."""
-        if len(self.pixels) == 1:
-            return self.pixels[0]
-        none = np.zeros(0, dtype=np.int64)
-        nothing = Pixels(none, none, none, none, np.zeros(0), none)
-        return Pixels._make(np.concatenate(columns) for columns in zip(nothing, *self.pixels, strict=True))
+        """The pixels of all classes, in the order of what `Simulator.charge` returns."""
+        return joined(self.fixed.pixels)
+
+    def recorded_pixels(self) -> Pixels:
+        """The same pixels in the order of what `Simulator.hits` returns."""
+        return joined(tuple(self.fixed.pixels[index] for group in self.fixed.groups for index in group.classes))
+
+
+def joined(parts: tuple[Pixels, ...]) -> Pixels:
+    """All pixels of the parts, one after the other."""
+    none = np.zeros(0, dtype=np.int64)
+    nothing = Pixels(none, none, none, none, np.zeros(0), none)
+    return Pixels._make(np.concatenate(columns) for columns in zip(nothing, *parts, strict=True))
