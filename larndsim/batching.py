@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Backend, map_leaves, static
-from .data.batch import Batch, Deposits, Fixed, Frame, Pixels, SizeClass
+from .data.batch import Batch, Deposits, Fixed, Frame, Pixels, SizeClass, Slots
 from .data.segments import Segments
 from .detector.geometry import Geometry, plane_of
 from .pixelization import Plan, Ranges, frames, local_lines, plan, reference_times
@@ -32,16 +32,42 @@ def make_batch(
     planned = plan(segments, geometry, frame, plane, ranges)
     entries = sort_into_classes(planned, geometry.pitch[planned.plane], ranges)
     length = window_length(planned)
-    classes = [fill(planned, shape, members, length) for shape, members in entries]
+    filled = [fill(planned, shape, members, length) for shape, members in entries]
+    classes = _one_after_the_other([size for size, _, _ in filled])
+    slots = [
+        _slots(planned, frame, shape.pitch, node, rows)
+        for (shape, _), (_, node, rows) in zip(entries, filled, strict=True)
+    ]
     pixels = tuple(_pixels(planned, members, size) for (_, members), size in zip(entries, classes, strict=True))
     return Batch(
         deposits=map_leaves(backend.asarray, _padded(_deposits(segments, geometry, frame, plane))),
         frame=map_leaves(backend.asarray, _padded(frame)),
+        slots=map_leaves(backend.asarray, _padded(_joined(slots))),
         classes=tuple(map_leaves(backend.asarray, size) for size in classes),
         responses=tuple(respond(shape.pitch, shape.resolution) for shape, _ in entries),
-        channels=(),
+        recorders=(),
         fixed=Fixed(pixels, (), np.zeros((0, 2))),
     )
+
+
+def _one_after_the_other(classes: list[SizeClass]) -> list[SizeClass]:
+    """The same classes, each with the place of its first node among those of all."""
+    first = np.cumsum([0, *(size.weight.size for size in classes)])
+    return [size._replace(first_slot=np.int32(start)) for size, start in zip(classes, first, strict=False)]
+
+
+def _slots(planned: Plan, frame: Frame, pitch: float, node: np.ndarray, rows: np.ndarray) -> Slots:
+    """The nodes of a class; `node` (pixel, node), `rows` (pixel,) the plan's pixels."""
+    segment = planned.nodes.segment[node].ravel()
+    columns, lines = (np.repeat(index[rows], node.shape[1]) for index in (planned.ix, planned.iy))
+    x, y = pitch * (columns - frame.ix[segment]), pitch * (lines - frame.iy[segment])
+    return Slots(segment.astype(np.int32), planned.nodes.position[node].ravel(), x, y)
+
+
+def _joined(parts: list[Slots]) -> Slots:
+    """The nodes of all classes."""
+    nothing = Slots(np.zeros(0, np.int32), np.zeros(0), np.zeros(0), np.zeros(0))
+    return Slots._make(np.concatenate(columns) for columns in zip(nothing, *parts, strict=True))
 
 
 def _deposits(segments: Segments, geometry: Geometry, frame: Frame, plane: np.ndarray) -> Deposits:

@@ -1,7 +1,7 @@
 """Stage 4, plan + drifted points -> the charge that each pixel has seen at each tick.
 
-All in EagerPy, for one size class at a time; nothing loops over segments, pixels or ticks. Each node becomes a cloud;
-what the channels of a pixel's response see of all of its clouds (`induction`) is shown at later ticks:
+All in EagerPy; nothing loops over segments, pixels or ticks. Each node becomes a cloud; then, for one size class at a
+time, what the channels of a pixel's response see of all of its clouds (`induction`) is shown at later ticks:
 
     waveform = sum over blocks of arrival time of seen * kernel,    kernel = gather * show, a product of low rank
 
@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import eagerpy as ep
 
-from .backend.operations import constant, floor, matmul, take, take_along, to_integer, to_real, with_derivative
+from .backend.operations import constant, floor, matmul, part_of, take, take_along, to_integer, with_derivative
 from .clipping import Line, clip
-from .data.batch import Deposits, Frame, SizeClass
+from .data.batch import Deposits, Frame, SizeClass, Slots
 from .detector.parameters import Parameters
 from .drifting import drift, velocity
 from .induction import Nodes, Tables, seen_by_channels
@@ -26,7 +26,7 @@ from .response import AFTER, BEFORE, BLOCK, SPAN, TICK, Response
 
 
 class Row(NamedTuple):
-    """What the nodes of a segment have in common. Axes: (segment,), or (pixel, node)."""
+    """What the nodes of a segment have in common. Axes: (segment,), or (slot,)."""
 
     x: Any  # cm, where the segment starts in its frame
     y: Any
@@ -43,14 +43,14 @@ class Row(NamedTuple):
 
 
 class Cloud(NamedTuple):
-    """The charge of each node when it reaches the plane. Axes: (pixel, node)."""
+    """The charge of each node when it reaches the plane. Axes: (slot,), or (pixel, node)."""
 
     charge: Any  # electrons
     x: Any  # cm from the pixel's centre
     y: Any
-    sigma_T: Any  # cm
+    variance_T: Any  # cm2, across the drift
     arrival: Any  # us from the event's reference time
-    variance_t: Any  # us2, of what the kernel does not hold
+    variance_t: Any  # us2, of the arrival
 
 
 class Signal(NamedTuple):
@@ -73,56 +73,56 @@ def lines_in_boxes(deposits: Deposits, frame: Frame, parameters: Parameters) -> 
     return ep.stack(columns, axis=-1)
 
 
-def pixel_signals(
-    size: SizeClass, response: Response, rows: Any, frame: Frame, parameters: Parameters, model: str, linked: bool
-) -> Signal:
-    """The cumulative charge of all pixels of a size class; `rows` are the `lines_in_boxes`."""
-    cloud = arriving_clouds(size, response, rows, frame, parameters, model, linked)
+def arriving_clouds(
+    slots: Slots, deposits: Deposits, frame: Frame, parameters: Parameters, model: str, linked: bool
+) -> Any:
+    """Quench and drift all nodes: `Cloud`. Axes: (column, slot)."""
+    table = take(lines_in_boxes(deposits, frame, parameters), slots.segment)
+    line = Row(*(table[:, column] for column in range(len(Row._fields))))
+    p = per_node(per_segment(parameters, frame), slots.segment)
+    u = line.enter + line.inside * slots.position
+    d = -line.direction * (line.z + u * line.dz)
+    drifted = drift(d, line.t, p, velocity(p, linked))
+    length2 = line.dx**2 + line.dy**2 + line.dz**2
+    cos2 = line.dz**2 / ep.where(length2 > 0.0, length2, ep.ones_like(length2))
+    cloud = Cloud(
+        charge=quench(line.dE, line.dEdx, cos2, p, model) * drifted.survival * line.inside,
+        x=line.x + u * line.dx - slots.x,
+        y=line.y + u * line.dy - slots.y,
+        variance_T=drifted.variance_T,
+        arrival=drifted.arrival,
+        variance_t=drifted.variance_t,
+    )
+    return ep.stack(cloud, axis=0)
+
+
+def clouds_of(size: SizeClass, response: Response, arrived: Any) -> Cloud:
+    """The clouds of the pixels of a size class, as wide as its response resolves. Axes: (pixel, node)."""
+    shape = size.weight.shape
+    columns = part_of(arrived, size.first_slot, shape[0] * shape[1]).reshape((-1, *shape))
+    cloud = Cloud(*(columns[column] for column in range(len(Cloud._fields))))
+    return cloud._replace(
+        charge=cloud.charge * size.weight,
+        variance_T=ep.maximum(cloud.variance_T, response.smallest[0] ** 2),
+        variance_t=ep.maximum(cloud.variance_t - response.kernel_variance, response.smallest[1]),
+    )
+
+
+def pixel_signals(size: SizeClass, response: Response, arrived: Any) -> Signal:
+    """The cumulative charge of all pixels of a size class; `arrived` are the `arriving_clouds`."""
+    cloud = clouds_of(size, response, arrived)
     start, end = first_and_last(cloud)
     nodes = Nodes(
-        amplitude=cloud.charge / cloud.sigma_T**2,
+        amplitude=cloud.charge / cloud.variance_T,
         x=cloud.x,
         y=cloud.y,
-        scale=0.5**0.5 / cloud.sigma_T,
+        scale=ep.sqrt(0.5 / cloud.variance_T),
         late=cloud.arrival - ep.expand_dims(start, 1) * TICK,
-        rate=0.5**0.5 / ep.sqrt(cloud.variance_t),
+        rate=ep.sqrt(0.5 / cloud.variance_t),
     )
     tables = Tables(response.points, response.basis, response.mixing, size.times)
     seen = with_derivative(seen_by_channels, *nodes, *tables)
     return Signal(start - BEFORE, end + BEFORE + AFTER, shown(seen, response))
-
-
-def shown(seen: Any, response: Response) -> Any:
-    """What channels see of arrivals (pixel, channel, bin) -> what the pixel shows of it, tick by tick."""
-    pixels, channels, bins = seen.shape
-    blocks = bins // response.bins
-    by_block = seen.reshape((pixels, channels, blocks, response.bins)).transpose((0, 2, 1, 3))
-    modes = matmul(by_block.reshape((pixels * blocks, channels * response.bins)), response.gather)
-    return overlapped(matmul(modes, response.show).reshape((pixels, blocks, SPAN)))
-
-
-def arriving_clouds(
-    size: SizeClass, response: Response, rows: Any, frame: Frame, parameters: Parameters, model: str, linked: bool
-) -> Cloud:
-    """Quench and drift the nodes of a size class."""
-    table = take(rows, size.segment)
-    line = Row(*(table[..., column] for column in range(len(Row._fields))))
-    p = per_node(per_segment(parameters, frame), size.segment)
-    u = line.enter + line.inside * size.position
-    d = -line.direction * (line.z + u * line.dz)
-    drifted = drift(d, line.t, p, velocity(p, linked), response.smallest[0])
-    length2 = line.dx**2 + line.dy**2 + line.dz**2
-    cos2 = line.dz**2 / ep.where(length2 > 0.0, length2, ep.ones_like(length2))
-    columns = ep.expand_dims(size.ix, 1) - take(frame.ix, size.segment)
-    lines = ep.expand_dims(size.iy, 1) - take(frame.iy, size.segment)
-    return Cloud(
-        charge=quench(line.dE, line.dEdx, cos2, p, model) * drifted.survival * line.inside * size.weight,
-        x=line.x + u * line.dx - to_real(columns, u) * size.pitch,
-        y=line.y + u * line.dy - to_real(lines, u) * size.pitch,
-        sigma_T=drifted.sigma_T,
-        arrival=drifted.arrival,
-        variance_t=ep.maximum(drifted.variance_t - response.kernel_variance, response.smallest[1]),
-    )
 
 
 def per_segment(parameters: Parameters, frame: Frame) -> Parameters:
@@ -133,6 +133,15 @@ def per_segment(parameters: Parameters, frame: Frame) -> Parameters:
 def per_node(parameters: Parameters, segment: Any) -> Parameters:
     """Values per segment, one value per node; the others stay scalars."""
     return Parameters(*(take(value, segment) if value.ndim else value for value in parameters))
+
+
+def shown(seen: Any, response: Response) -> Any:
+    """What channels see of arrivals (pixel, channel, bin) -> what the pixel shows of it, tick by tick."""
+    pixels, channels, bins = seen.shape
+    blocks = bins // response.bins
+    by_block = seen.reshape((pixels, channels, blocks, response.bins)).transpose((0, 2, 1, 3))
+    modes = matmul(by_block.reshape((pixels * blocks, channels * response.bins)), response.gather)
+    return overlapped(matmul(modes, response.show).reshape((pixels, blocks, SPAN)))
 
 
 def first_and_last(cloud: Cloud) -> tuple[Any, Any]:
@@ -170,3 +179,9 @@ def on_window(signal: Signal, size: SizeClass) -> Any:
     last = signal.charge.shape[1] - 1
     values = take_along(signal.charge, ep.minimum(ep.maximum(index, 0), last))
     return ep.where(index >= 0, values, ep.zeros_like(values))
+
+
+def on_windows(signals: tuple[Signal, ...], classes: tuple[SizeClass, ...], counts: tuple[int, ...]) -> Any:
+    """The first rows of each class, `counts` of them, on their windows, one class after the other. (pixel, tick)."""
+    each = zip(signals, classes, counts, strict=True)
+    return ep.concatenate([on_window(signal, size)[:count] for signal, size, count in each], axis=0)

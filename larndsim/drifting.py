@@ -20,8 +20,8 @@ class Drifted(NamedTuple):
 
     arrival: Any  # us, at the response plane
     survival: Any  # fraction of the electrons that is not captured on the way
-    sigma_T: Any  # cm, transverse width
-    variance_t: Any  # us2, variance of the arrival time
+    variance_T: Any  # cm2, of the transverse position
+    variance_t: Any  # us2, of the arrival time
 
 
 def velocity(parameters: Parameters, linked: bool) -> Any:
@@ -29,13 +29,13 @@ def velocity(parameters: Parameters, linked: bool) -> Any:
     return drift_velocity(parameters.eField, parameters.temperature) if linked else parameters.vdrift
 
 
-def drift(d: Any, t: Any, parameters: Parameters, v: Any, smallest_sigma_T: Any) -> Drifted:
-    """Drift charge over `d` (cm) from time `t` (us) with velocity `v` (cm/us); widths no smaller than resolved."""
+def drift(d: Any, t: Any, parameters: Parameters, v: Any) -> Drifted:
+    """Drift charge over `d` (cm) from time `t` (us) with velocity `v` (cm/us)."""
     delay = (d - RESPONSE_DISTANCE) / v
     spread = 2.0 * ep.maximum(d, 0.0) / v
     return Drifted(
         arrival=t + delay,
         survival=ep.exp(-ep.maximum(delay, 0.0) / parameters.lifetime),
-        sigma_T=ep.sqrt(ep.maximum(parameters.tran_diff * spread, smallest_sigma_T**2)),
+        variance_T=parameters.tran_diff * spread,
         variance_t=parameters.long_diff * spread / v**2,
     )

@@ -3,22 +3,33 @@ their noise, and the hits put together."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import eagerpy as ep
 import numpy as np
 
-from .backend import Backend, concatenate, map_leaves
+from .backend import map_leaves
+from .backend.operations import take, to_real
 from .charge import Signal
 from .data.batch import Batch, Group, Pixels, joined
 from .data.hits import Hits
-from .detector import Detector
+from .detector import Detector, Electronics
 from .detector.geometry import pixel_centre
-from .electronics import Channel
+from .electronics import Channel, digitize
 from .errors import ArgumentError
 from .noise import Noise, draw
 from .response import TICK
 from .size_classes import FINE_LADDER, on_ladder
+
+
+class Recorder(NamedTuple):
+    """What stands behind the pixels of a group. Axis: (row,)."""
+
+    order: Any  # row among those of all its classes
+    channel: Channel
+    anode: Any  # cm, z of the anode
+    slope: Any  # cm per tick, how z follows from the drift time
+
 
 PADDED = 1.5  # times the numbers in the signals of a group may grow by padding
 
@@ -58,7 +69,7 @@ def groups_of(pixels: tuple[Pixels, ...], rows: list[int], ticks: list[int]) -> 
             found[-1].append(index)
         else:
             found.append([index])
-    return tuple(_group(pixels, rows, tuple(members)) for members in found)
+    return tuple(_group(pixels, tuple(members)) for members in found)
 
 
 def _size(rows: list[int], ticks: list[int], members: list[int]) -> int:
@@ -66,20 +77,25 @@ def _size(rows: list[int], ticks: list[int], members: list[int]) -> int:
     return sum(rows[i] for i in members) * max(ticks[i] for i in members)
 
 
-def _group(pixels: tuple[Pixels, ...], rows: list[int], members: tuple[int, ...]) -> Group:
-    """Some classes, one after the other, then padding up to a number of rows that batches share."""
-    total = sum(rows[i] for i in members)
-    padded = int(on_ladder(np.array([total]), FINE_LADDER)[0])
-    counts = [rows[i] for i in members]
-    counts[-1] += padded - total
-    own = [len(pixels[i].ix) for i in members]
-    first = np.cumsum([0, *counts[:-1]])
-    real = np.concatenate([start + np.arange(n) for start, n in zip(first, own, strict=True)])
-    repeated = [np.minimum(np.arange(count), n - 1) for count, n in zip(counts, own, strict=True)]
-    everyone = (
-        map_leaves(lambda column, row=row: column[row], pixels[i]) for i, row in zip(members, repeated, strict=True)
-    )
-    return Group(members, padded, real, joined(tuple(everyone)))
+def _group(pixels: tuple[Pixels, ...], members: tuple[int, ...]) -> Group:
+    """Some classes, their pixels one after the other, then padding up to a number of rows that batches share."""
+    everyone = joined(tuple(pixels[index] for index in members))
+    count = len(everyone.ix)
+    row = np.minimum(np.arange(on_ladder(np.array([count]), FINE_LADDER)[0]), count - 1)
+    return Group(members, count, map_leaves(lambda column: column[row], everyone))
+
+
+def recorder_of(
+    group: Group, pixels: tuple[Pixels, ...], rows: list[int], maps: Channel, detector: Detector
+) -> Recorder:
+    """What stands behind the rows of a group; `rows` of each class, padding included."""
+    first = np.cumsum([0, *(rows[index] for index in group.classes)])
+    real = [start + np.arange(len(pixels[i].ix)) for i, start in zip(group.classes, first, strict=False)]
+    order = np.concatenate(real)[np.minimum(np.arange(len(group.pixels.ix)), group.size - 1)]
+    geometry, plane = detector.geometry, group.pixels.plane
+    velocity = np.broadcast_to(detector.vdrift_static, (int(geometry.module.max()) + 1,))[geometry.module[plane]]
+    slope = -geometry.direction[plane] * velocity * TICK
+    return Recorder(order.astype(np.int32), channels_of(maps, group.pixels), geometry.anode_z[plane], slope)
 
 
 def channels_of(maps: Channel, pixels: Pixels) -> Channel:
@@ -92,45 +108,37 @@ def noise_of(seed: int, pixels: Pixels, ticks: int, detector: Detector) -> Noise
     return draw(seed, pixels, ticks, detector.electronics.per_pixel(detector.geometry.module[pixels.plane]))
 
 
-def merged(signals: tuple[Signal, ...], rows: int) -> Signal:
-    """The signals of some classes as one: each stays what it is at its end, rows beyond them are silent."""
+def merged(signals: tuple[Signal, ...], order: Any) -> Signal:
+    """The signals of some classes as one, its rows in this order; each stays what it is at its end."""
     ticks = max(signal.charge.shape[1] for signal in signals)
-    start, end, charge = [], [], []
-    for signal in signals:
-        start.append(signal.start)
-        end.append(signal.end)
-        more = ticks - signal.charge.shape[1]
-        last = signal.charge[:, -1:] * ep.ones(signal.charge, (1, more))
-        charge.append(ep.concatenate([signal.charge, last], axis=1) if more else signal.charge)
-    missing = rows - sum(part.shape[0] for part in start)
-    nothing = ep.zeros(charge[0], (missing, ticks))
-    parts = ([*start, nothing[:, 0]], [*end, nothing[:, 0]], [*charge, nothing])
-    return Signal(*(ep.concatenate(part, axis=0) for part in parts))
+    charge = [signal.charge for signal in signals]
+    for row, values in enumerate(charge):
+        if more := ticks - values.shape[1]:
+            charge[row] = ep.concatenate([values, values[:, -1:] * ep.ones(values, (1, more))], axis=1)
+    start, end = ([getattr(signal, name) for signal in signals] for name in ("start", "end"))
+    return Signal(*(take(ep.concatenate(parts, axis=0), order) for parts in (start, end, charge)))
 
 
-def assembled(parts: list[Any], batch: Batch, detector: Detector, backend: Backend) -> Hits:
-    """Hits from the (row, hit, 4) arrays of tick, charge, adc, mask of each group."""
-    settings, geometry = detector.electronics, detector.geometry
-    orders = settings.max_hits
-    event, plane, ix, iy, _, reference = (np.repeat(column, orders) for column in batch.recorded_pixels())
-    x, y = pixel_centre(geometry, plane, ix, iy)
-    real = [backend.take(part, group.real) for part, group in zip(parts, batch.fixed.groups, strict=True)]
-    recorded = concatenate(real, backend).reshape((-1, 4)) if parts else backend.asarray(np.zeros((0, 4)))
-    tick = recorded[:, 0]
-    velocity = np.broadcast_to(detector.vdrift_static, (int(geometry.module.max()) + 1,))[geometry.module[plane]]
-    slope = backend.asarray(-geometry.direction[plane] * velocity * TICK)
-    return Hits(
-        event=event,
-        plane=plane,
-        ix=ix,
-        iy=iy,
-        order=np.tile(np.arange(orders), len(event) // orders),
-        x=x,
-        y=y,
-        z=tick * slope + backend.asarray(geometry.anode_z[plane]),
-        tick=tick,
-        charge=recorded[:, 1],
-        adc=recorded[:, 2],
-        mask=recorded[:, 3] > 0.5,
-        reference=reference,
-    )
+def recorded(signal: Signal, recorder: Recorder, noise: Noise | None, settings: Electronics, model: str) -> Any:
+    """Hits, ticks from the event's reference time: z, tick, charge, adc, mask. Axes: (row, hit, 5)."""
+    hits = digitize(signal.charge, signal.end, recorder.channel, noise, settings, model)
+    tick = hits.tick + ep.expand_dims(signal.start, 1)
+    z = tick * ep.expand_dims(recorder.slope, 1) + ep.expand_dims(recorder.anode, 1)
+    return ep.stack([z, tick, hits.charge, hits.adc, to_real(hits.mask, tick)], axis=-1)
+
+
+def flat(parts: tuple[Any, ...], counts: tuple[int, ...]) -> tuple[Any, ...]:
+    """The columns of what is `recorded` of the first rows of each group. Axis: (hit,)."""
+    rows = ep.concatenate([part[:count].reshape((-1, 5)) for part, count in zip(parts, counts, strict=True)], axis=0)
+    return (*(rows[:, column] for column in range(4)), rows[:, 4] > 0.5)
+
+
+def assembled(columns: tuple[Any, ...], batch: Batch, detector: Detector) -> Hits:
+    """Hits of all pixels, with who they are; `columns` are the `flat` ones."""
+    orders = detector.electronics.max_hits
+    pixels = batch.recorded_pixels()
+    event, plane, ix, iy, _, reference = (np.repeat(column, orders) for column in pixels)
+    x, y = pixel_centre(detector.geometry, plane, ix, iy)
+    order = np.tile(np.arange(orders), len(pixels.ix))
+    z, tick, charge, adc, mask = columns
+    return Hits(event, plane, ix, iy, order, x, y, z, tick, charge, adc, mask, reference)

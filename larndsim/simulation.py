@@ -5,26 +5,23 @@ segments -> quench -> drift -> pixelize (the plan) -> charge -> electronics
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache, partial
 from typing import Any
 
-import eagerpy as ep
 import numpy as np
 
 from . import charge as stage4
 from . import checks, recording
-from .backend import DEFAULT, concatenate, get_backend, map_leaves
-from .backend.operations import to_real
+from .backend import DEFAULT, get_backend, map_leaves
 from .batching import make_batch
-from .data.batch import Batch, Fixed, Group, SizeClass
+from .data.batch import Batch, Fixed, Group
 from .data.hits import Hits
 from .data.segments import Segments
 from .data.waveforms import Waveforms
-from .detector import Detector, Electronics, Parameters, load_detector
-from .electronics import MODELS, Channel, digitize
+from .detector import Detector, Parameters, load_detector
+from .electronics import MODELS
 from .errors import check_choice
-from .noise import Noise
 from .quenching import RECOMBINATION
 from .response import TICK, Response, folded_response
 from .truth import Truth, truth_fractions
@@ -61,12 +58,13 @@ class Simulator:
         self.electronics = electronics
         self._channels = recording.channel_maps(self.detector, thresholds, gains, bad_channels)
         self._respond = cache(self._response_on_device)
-        stages = partial(stage4.pixel_signals, model=recombination, linked=link_vdrift_eField)
-        self._rows = self.backend.compile(stage4.lines_in_boxes)
-        self._signals = self.backend.compile(stages)
-        self._charge = self.backend.compile(partial(_charge, stages))
-        self._merge = cache(lambda rows: self.backend.compile(partial(recording.merged, rows=rows)))
-        self._record = self.backend.compile(partial(_record, self.detector.electronics, electronics))
+        compiled = self.backend.compile
+        self._arrive = compiled(partial(stage4.arriving_clouds, model=recombination, linked=link_vdrift_eField))
+        self._signals, self._merge = compiled(stage4.pixel_signals), compiled(recording.merged)
+        self._windows = cache(lambda counts: compiled(partial(stage4.on_windows, counts=counts)))
+        settings = self.detector.electronics
+        self._record = compiled(partial(recording.recorded, settings=settings, model=electronics))
+        self._flat = cache(lambda counts: compiled(partial(recording.flat, counts=counts)))
 
     def prepare(
         self, segments: Segments | np.ndarray, parameters: Parameters | None = None, vary: Iterable[str] | None = None
@@ -81,36 +79,41 @@ class Simulator:
         limits = checks.limits_of_plan(nominal, vary, self)
         ranges = checks.ranges_of_plan(limits, self.link_vdrift_eField)
         batch = make_batch(segments, self.detector.geometry, ranges, self._respond, self.backend)
-        rows = [size.segment.shape[0] for size in batch.classes]
+        rows = [size.weight.shape[0] for size in batch.classes]
         ticks = [stage4.ticks_of(size, response) for size, response in zip(batch.classes, batch.responses, strict=True)]
-        groups = recording.groups_of(batch.fixed.pixels, rows, ticks)
-        channels = (self._to_device(recording.channels_of(self._channels, group.pixels)) for group in groups)
-        return batch._replace(channels=tuple(channels), fixed=Fixed(batch.fixed.pixels, groups, limits))
+        pixels = batch.fixed.pixels
+        groups = recording.groups_of(pixels, rows, ticks)
+        recorders = (recording.recorder_of(group, pixels, rows, self._channels, self.detector) for group in groups)
+        return batch._replace(
+            recorders=tuple(self._to_device(recorder) for recorder in recorders), fixed=Fixed(pixels, groups, limits)
+        )
 
     def charge(self, batch: Batch, parameters: Parameters | None = None) -> Waveforms:
         """What each pixel sees, tick by tick: the charge is differentiable."""
-        values = checks.checked_parameters(parameters, batch.fixed.limits, self)
-        rows = self._rows(batch.deposits, batch.frame, values)
-        charge = [
-            self._charge(size, response, rows, batch.frame, values)[: pixels.ix.shape[0]]
-            for size, response, pixels in zip(batch.classes, batch.responses, batch.fixed.pixels, strict=True)
-        ]
+        signals = self._all_signals(batch, parameters)
         event, plane, ix, iy, start, _ = batch.all_pixels()
-        return Waveforms(event, plane, ix, iy, start, TICK, concatenate(charge, self.backend))
+        if not signals:
+            return Waveforms(event, plane, ix, iy, start, TICK, self.backend.asarray(np.zeros((0, 0))))
+        counts = tuple(len(pixels.ix) for pixels in batch.fixed.pixels)
+        return Waveforms(event, plane, ix, iy, start, TICK, self._windows(counts)(tuple(signals), batch.classes))
 
     def hits(self, batch: Batch, parameters: Parameters | None = None, seed: int | None = None) -> Hits:
         """What the electronics record. With a `seed` they are noisy: same seed, same noise of each event and pixel."""
-        values = checks.checked_parameters(parameters, batch.fixed.limits, self)
-        rows = self._rows(batch.deposits, batch.frame, values)
-        signals = [
-            self._signals(size, response, rows, batch.frame, values)
-            for size, response in zip(batch.classes, batch.responses, strict=True)
-        ]
+        signals = self._all_signals(batch, parameters)
         parts = []
-        for group, channel in zip(batch.fixed.groups, batch.channels, strict=True):
-            signal = self._merge(group.rows)(tuple(signals[index] for index in group.classes))
-            parts.append(self._record(signal, channel, self._noise(seed, group, signal.charge.shape[1])))
-        return recording.assembled(parts, batch, self.detector, self.backend)
+        for group, recorder in zip(batch.fixed.groups, batch.recorders, strict=True):
+            signal = self._merge(tuple(signals[index] for index in group.classes), recorder.order)
+            parts.append(self._record(signal, recorder, self._noise(seed, group, signal.charge.shape[1])))
+        if not parts:
+            return recording.assembled((self.backend.asarray(np.zeros(0)),) * 5, batch, self.detector)
+        columns = self._flat(tuple(group.size for group in batch.fixed.groups))(tuple(parts))
+        return recording.assembled(columns, batch, self.detector)
+
+    def _all_signals(self, batch: Batch, parameters: Parameters | None) -> list[stage4.Signal]:
+        """The signals of the pixels of each size class."""
+        values = checks.checked_parameters(parameters, batch.fixed.limits, self)
+        arrived = self._arrive(batch.slots, batch.deposits, batch.frame, values)
+        return [self._signals(*pair, arrived) for pair in zip(batch.classes, batch.responses, strict=True)]
 
     def __call__(
         self, segments: Segments | np.ndarray, parameters: Parameters | None = None, seed: int | None = None
@@ -132,16 +135,3 @@ class Simulator:
 
     def _to_device(self, tree: Any) -> Any:
         return map_leaves(self.backend.asarray, tree)
-
-
-def _charge(stages: Callable[..., stage4.Signal], size: SizeClass, *arrays: Any) -> ep.Tensor:
-    return stage4.on_window(stages(size, *arrays), size)
-
-
-def _record(
-    settings: Electronics, model: str, signal: stage4.Signal, channel: Channel, noise: Noise | None
-) -> ep.Tensor:
-    """Tick from the event's reference time, charge, adc and mask. Axes: (row, hit, 4)."""
-    hits = digitize(signal.charge, signal.end, channel, noise, settings, model)
-    tick = hits.tick + ep.expand_dims(signal.start, 1)
-    return ep.stack([tick, hits.charge, hits.adc, to_real(hits.mask, tick)], axis=-1)

@@ -110,23 +110,23 @@ def window_length(plan: Plan) -> int:
     return BLOCK * int(on_ladder(np.array([np.ceil(longest / BLOCK)]))[0]) + SPAN
 
 
-def fill(plan: Plan, shape: Shape, members: np.ndarray, length: int) -> SizeClass:
-    """The arrays of one class, padded; rows beyond `members` repeat the first pixel without charge."""
+def fill(plan: Plan, shape: Shape, members: np.ndarray, length: int) -> tuple[SizeClass, np.ndarray, np.ndarray]:
+    """The arrays of one class, padded; the node of each of its places (pixel, node), the plan's pixel of each row.
+
+    Rows beyond `members` repeat the first pixel without charge.
+    """
     count = int(on_ladder(np.array([len(members)]), FINE_LADDER)[0])
     rows = np.concatenate([members, np.full(count - len(members), members[0])])
     offset = np.arange(shape.nodes)[None, :]
     size = np.diff(plan.first)[rows][:, None]
     node = plan.node[plan.first[rows][:, None] + np.minimum(offset, size - 1)]
     real = (offset < size) & (np.arange(count) < len(members))[:, None]
-    first = np.floor(plan.window[0, rows] / TICK).astype(np.int32) - BEFORE
-    return SizeClass(
-        segment=plan.nodes.segment[node].astype(np.int32),
-        position=plan.nodes.position[node],
+    bins = shape.resolution.bins
+    filled = SizeClass(
+        first_slot=np.int32(0),
         weight=np.where(real, plan.nodes.weight[node], 0.0),
-        ix=plan.ix[rows].astype(np.int32),
-        iy=plan.iy[rows].astype(np.int32),
-        pitch=np.array(shape.pitch),
-        first_tick=first,
+        first_tick=np.floor(plan.window[0, rows] / TICK).astype(np.int32) - BEFORE,
         ticks=np.arange(length, dtype=np.int32),
-        times=BLOCK * TICK / shape.resolution.bins * np.arange(shape.blocks * shape.resolution.bins),
+        times=BLOCK * TICK / bins * np.arange(shape.blocks * bins),
     )
+    return filled, node, rows

@@ -19,8 +19,8 @@ import numpy as np
 from scipy.special import erf
 
 from .backend import map_leaves
-from .charge import Cloud, arriving_clouds, lines_in_boxes
-from .data.batch import Batch, Pixels, SizeClass
+from .charge import Cloud, arriving_clouds, clouds_of
+from .data.batch import Batch, Pixels
 from .data.hits import Hits
 from .detector import Electronics, Parameters
 from .response import BEFORE, SPAN, TICK, Response
@@ -44,16 +44,16 @@ def truth_fractions(simulator: Any, batch: Batch, parameters: Parameters | None,
     """The segments behind each hit: of `Hits`, the real ones in the order of `hits.numpy()`, or of such an array."""
     table = hits.numpy() if isinstance(hits, Hits) else hits
     begin, end = integration(table, simulator.detector.electronics)
-    cloud_of = _arrivals(simulator, batch, parameters)
+    cloud_of, pitch = _arrivals(simulator, batch, parameters), simulator.detector.geometry.pitch
     parts = [_of_no_hits()]
     for index, pixels in enumerate(batch.fixed.pixels):
         hit, pixel = _matched(table, pixels)
         if len(hit) == 0:
             continue
-        size, response, cloud = cloud_of(index)
+        segment, response, cloud = cloud_of(index)
         window = (np.stack([begin[hit], end[hit]]) - pixels.reference[pixel]) * TICK
-        weight = _weights(cloud, pixel, window, response, float(size.pitch))
-        parts.append(_fractions(hit, size.segment[pixel], weight))
+        weight = _weights(cloud, pixel, window, response, pitch[pixels.plane[pixel]])
+        parts.append(_fractions(hit, segment[pixel], weight))
     pairs = Truth(*map(np.concatenate, zip(*parts, strict=True)))
     order = np.argsort(pairs.hit, kind="stable")
     return Truth(*(column[order] for column in pairs))
@@ -84,28 +84,35 @@ def _matched(hits: np.ndarray, pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
 
 def _arrivals(
     simulator: Any, batch: Batch, parameters: Parameters | None
-) -> Callable[[int], tuple[SizeClass, Response, Cloud]]:
-    """What arrives at the pixels of each size class, in NumPy whatever the backend: nothing is compiled for it."""
+) -> Callable[[int], tuple[np.ndarray, Response, Cloud]]:
+    """What arrives at the pixels of each size class, in NumPy whatever the backend: nothing is compiled for it.
+
+    The segment of each node (pixel, node), the response, the clouds.
+    """
 
     def tensors(tree: Any) -> Any:
         return map_leaves(lambda leaf: ep.astensor(np.asarray(simulator.backend.numpy(leaf))), tree)
 
     values = simulator.detector.parameters if parameters is None else parameters
-    p, deposits, frame = tensors((values, batch.deposits, batch.frame))
-    rows = lines_in_boxes(deposits, frame, p)
+    slots, deposits, frame, p = tensors((batch.slots, batch.deposits, batch.frame, values))
+    arrived = arriving_clouds(slots, deposits, frame, p, simulator.recombination, simulator.link_vdrift_eField)
+    segment = slots.segment.numpy()
 
-    def cloud_of(index: int) -> tuple[SizeClass, Response, Cloud]:
+    def cloud_of(index: int) -> tuple[np.ndarray, Response, Cloud]:
         size, response = tensors((batch.classes[index], batch.responses[index]))
-        cloud = arriving_clouds(size, response, rows, frame, p, simulator.recombination, simulator.link_vdrift_eField)
-        return map_leaves(lambda tensor: tensor.numpy(), (size, response, cloud))
+        cloud, response = map_leaves(lambda tensor: tensor.numpy(), (clouds_of(size, response, arrived), response))
+        first, shape = int(size.first_slot.numpy()), cloud.charge.shape
+        return segment[first : first + cloud.charge.size].reshape(shape), response, cloud
 
     return cloud_of
 
 
-def _weights(cloud: Cloud, pixel: np.ndarray, window: np.ndarray, response: Response, pitch: float) -> np.ndarray:
-    """Charge of each node that each hit holds, electrons. Axes: (hit, node); `window` (2, hit) in us."""
-    charge = cloud.charge * _on_pixel(cloud.x, cloud.sigma_T, pitch) * _on_pixel(cloud.y, cloud.sigma_T, pitch)
-    charge, arrival, width = charge[pixel], cloud.arrival[pixel], np.sqrt(cloud.variance_t)[pixel]
+def _weights(cloud: Cloud, pixel: np.ndarray, window: np.ndarray, response: Response, pitch: np.ndarray) -> np.ndarray:
+    """Charge of each node that each hit holds, electrons (hit, node); `window` (2, hit) in us, `pitch` (hit,) in cm."""
+    cloud = Cloud(*(values[pixel] for values in cloud))
+    sigma = np.sqrt(cloud.variance_T)
+    charge = cloud.charge * _on_pixel(cloud.x, sigma, pitch) * _on_pixel(cloud.y, sigma, pitch)
+    arrival, width = cloud.arrival, np.sqrt(cloud.variance_t)
     seen = np.zeros((len(pixel), charge.shape[1]))
     for point, weight in zip(*_SPREAD, strict=True):
         begin, end = _mean_response(window[:, :, None] - arrival - point * width, response)
@@ -120,10 +127,10 @@ def _mean_response(lag: np.ndarray, response: Response) -> np.ndarray:
     return np.interp(lag, lags, response.mean, left=0.0, right=1.0)
 
 
-def _on_pixel(offset: np.ndarray, sigma: np.ndarray, pitch: float) -> np.ndarray:
+def _on_pixel(offset: np.ndarray, sigma: np.ndarray, pitch: np.ndarray) -> np.ndarray:
     """Share of a cloud around `offset` (cm from the pixel's centre) that lies on the pixel, along one axis."""
-    scale = np.sqrt(0.5) / sigma
-    return 0.5 * (erf((0.5 * pitch - offset) * scale) + erf((0.5 * pitch + offset) * scale))
+    scale, half = np.sqrt(0.5) / sigma, 0.5 * pitch[:, None]
+    return 0.5 * (erf((half - offset) * scale) + erf((half + offset) * scale))
 
 
 def _fractions(hit: np.ndarray, segment: np.ndarray, weight: np.ndarray) -> Truth:

@@ -9,7 +9,6 @@ from typing import Any
 import eagerpy as ep
 import numpy as np
 
-from .operations import take
 from .tree import map_leaves
 
 
@@ -44,17 +43,9 @@ class Backend(ABC):
         zero = ep.zeros_like(tensor)
         return (tensor + ep.where((tensor < low).logical_or(tensor > high), zero + np.nan, zero)).raw
 
-    def take(self, values: Any, index: np.ndarray) -> Any:
-        """The rows of a native array that NumPy's `index` says."""
-        return take(ep.astensor(values), ep.astensor(self.asarray(index.astype(np.int32)))).raw
-
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function of native trees from one of EagerPy trees, compiled where the framework can."""
-
-        def unwrapped(*trees: Any) -> Any:
-            return unwrap(function(*map_leaves(ep.astensor, trees)))
-
-        return unwrapped
+        return native(function)
 
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         """Value and gradient of a scalar function of named values."""
@@ -77,3 +68,12 @@ class Backend(ABC):
 def unwrap(tree: Any) -> Any:
     """EagerPy tree -> native tree."""
     return map_leaves(lambda leaf: leaf.raw if isinstance(leaf, ep.Tensor) else leaf, tree)
+
+
+def native(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of native trees from one of EagerPy trees."""
+
+    def unwrapped(*trees: Any) -> Any:
+        return unwrap(function(*map_leaves(ep.astensor, trees)))
+
+    return unwrapped

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
 
 from ..errors import ArgumentError
-from .base import Backend
+from .base import Backend, native
 from .tree import STATIC
 
 for kind in STATIC:
@@ -47,7 +48,7 @@ class JAXBackend(Backend):
         return not isinstance(value, jax.core.Tracer)
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return jax.jit(super().compile(function))
+        return _compiled(function)
 
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         return jax.value_and_grad(function)({name: self.asarray(value) for name, value in values.items()})
@@ -60,6 +61,12 @@ class JAXBackend(Backend):
 
     def synchronize(self) -> None:
         jax.effects_barrier()
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled once for all simulators: a function that is the same everywhere is not traced again."""
+    return jax.jit(native(function))
 
 
 def _keep_compiled() -> None:

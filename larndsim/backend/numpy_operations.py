@@ -20,6 +20,10 @@ def take_along(values: Any, index: Any) -> Any:
     return np.take_along_axis(values, index, axis=1)
 
 
+def part_of(values: Any, first: Any, length: int) -> Any:
+    return values[:, int(first) : int(first) + length]
+
+
 def floor(values: Any) -> Any:
     return np.floor(values)
 

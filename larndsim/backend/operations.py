@@ -40,6 +40,11 @@ def take_along(values: Any, index: Any) -> Any:
     return ep.astensor(_native(values).take_along(values.raw, index.raw))
 
 
+def part_of(values: Any, first: Any, length: int) -> Any:
+    """`length` columns of `values` (rows, n), from the integer tensor `first` () on."""
+    return ep.astensor(_native(values).part_of(values.raw, first.raw, length))
+
+
 def floor(values: Any) -> Any:
     """The integer below, as a real number without gradient."""
     return ep.astensor(_native(values).floor(values.raw))

@@ -20,6 +20,10 @@ def take_along(values: Any, index: Any) -> Any:
     return torch.gather(values, 1, index.long())
 
 
+def part_of(values: Any, first: Any, length: int) -> Any:
+    return values.narrow(1, int(first), length)
+
+
 def floor(values: Any) -> Any:
     return torch.floor(values.detach())
 
@@ -85,6 +89,6 @@ class _WithDerivative(torch.autograd.Function):
                 directions[i] = ep.astensor(step)
             return push(*directions).raw
 
-        _, pull = torch.func.vjp(along, *(torch.zeros_like(arrays[i]) for i in moving))
+        pull: Any = torch.func.vjp(along, *(torch.zeros_like(arrays[i]) for i in moving))[1]
         slopes = dict(zip(moving, pull(slope), strict=True))
         return None, *(slopes.get(i) for i in range(len(arrays)))

@@ -51,30 +51,34 @@ class Pixels(NamedTuple):
     reference: Any  # the event's reference time, whole ticks
 
 
-class SizeClass(NamedTuple):
-    """Pixels of about equal size, padded to one shape. Axes: (pixel, node), (pixel,), (block,), (tick,).
+class Slots(NamedTuple):
+    """The nodes of all pixels: quadrature points of segments, one class of pixels after the other. Axis: (slot,).
 
-    A node is a quadrature point of a segment. Padding repeats a real node with weight zero.
+    Padding repeats a real node.
     """
 
-    segment: Any  # (pixel, node) index of the node's segment
-    position: Any  # (pixel, node) 0..1 along the part of the segment within its TPC
-    weight: Any  # (pixel, node) share of that part's charge
-    ix: Any  # (pixel,)
-    iy: Any  # (pixel,)
-    pitch: Any  # () cm
+    segment: Any  # index of the node's segment
+    position: Any  # 0..1 along the part of the segment within its TPC
+    x: Any  # cm, the centre of the node's pixel in the frame of its segment
+    y: Any
+
+
+class SizeClass(NamedTuple):
+    """Pixels of about equal size, padded to one shape. Axes: (pixel, node), (pixel,), (bin,), (tick,)."""
+
+    first_slot: Any  # () where the nodes of these pixels begin
+    weight: Any  # (pixel, node) share of the charge of its segment that a node stands for; zero for padding
     first_tick: Any  # (pixel,) start of the window that holds the signal for all parameters within bounds
     ticks: Any  # (tick,) 0, 1, ... of that window
     times: Any  # (bin,) us, bins of arrival time of the signal's own, moving window
 
 
 class Group(NamedTuple):
-    """Size classes whose pixels are recorded together. NumPy arrays."""
+    """Size classes whose pixels are recorded together."""
 
     classes: tuple[int, ...]
-    rows: int  # of all their pixels, padding included
-    real: np.ndarray  # (pixel,) rows of the pixels that are no padding, in the order of the classes
-    pixels: Pixels  # of all rows: padding repeats a pixel
+    size: int  # pixels
+    pixels: Pixels  # and, at the end, padding that repeats the last
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +93,15 @@ class Fixed:
 class Batch(NamedTuple):
     """Segments and their plan on the device of a simulator. Made by `Simulator.prepare`.
 
-    One entry per size class in `classes` and `responses`, one per group of them in `channels`: the electronics behind
-    the rows of the group.
+    One entry per size class in `classes` and `responses`, one per group of them in `recorders`.
     """
 
     deposits: Deposits
     frame: Frame
+    slots: Slots
     classes: tuple[SizeClass, ...]
     responses: tuple[Any, ...]
-    channels: tuple[Any, ...]
+    recorders: tuple[Any, ...]  # what stands behind the pixels of each group
     fixed: Fixed
 
     @property
