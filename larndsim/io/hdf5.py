@@ -50,7 +50,7 @@ def table_of(file: h5py.File, name: str, fields: np.dtype, must: str) -> h5py.Da
     """The structured dataset `name`, with all `fields`; refuses a file of another kind."""
     table = file.get(name)
     names = table.dtype.names if isinstance(table, h5py.Dataset) else None
-    if names is None or not set(fields.names or ()) <= set(names):
+    if names is None or table.ndim != 1 or not set(fields.names or ()) <= set(names):
         held = ", ".join(f"`{key}`" for key in file) or "nothing"
         raise ArgumentError("path", must, f"{file.filename} holds {held}", "Give a file of that kind.")
     return table

@@ -128,7 +128,7 @@ def _reason(path: PathLike, error: OSError) -> str:
 
 def _dataset_of(file: h5py.File, path: PathLike) -> h5py.Dataset:
     """The dataset of segments, with all the fields that are needed."""
-    name = next((name for name in _DATASETS if name in file), None)
+    name = next((name for name in _DATASETS if file.get(name) is not None), None)  # a link may lead nowhere
     if name is None:
         held = ", ".join(f"`{key}`" for key in file) or "nothing"
         raise ArgumentError("path", "hold a dataset `segments` or `tracks`", f"{path} holds {held}")
@@ -174,7 +174,7 @@ def _segments(table: np.ndarray, rows: np.ndarray, source: _Source, swap_xz: boo
         if field is None:
             columns[column] = rows.astype(np.int64) if column == "segment" else np.zeros(len(rows), dtype=kind)
             continue
-        values = columns[column] = table[field].astype(kind)
+        values = columns[column] = _whole(table[field], source) if kind is np.int64 else table[field].astype(kind)
         _refuse(~np.isfinite(values), rows, source, f"have a finite `{field}` in every row")
         if column in ("dE", "dEdx"):
             _refuse(values < 0, rows, source, f"have a `{field}` of zero or more in every row")
@@ -197,7 +197,15 @@ def _swapped(segments: Segments) -> Segments:
 
 def _event_of(dataset: h5py.Dataset) -> np.ndarray:
     """The event of each row."""
-    return dataset.fields(_field(dataset.dtype.names, "event"))[:].astype(np.int64)
+    field = _field(dataset.dtype.names, "event")
+    return _whole(dataset.fields(field)[:], _Source("path", dataset.file.filename))
+
+
+def _whole(numbers: np.ndarray, source: _Source) -> np.ndarray:
+    """Identifiers as signed integers; what does not fit would come back as another number."""
+    if numbers.dtype.kind == "u":
+        _refuse(numbers > np.iinfo(np.int64).max, np.arange(len(numbers)), source, "have identifiers below 2**63")
+    return numbers.astype(np.int64)
 
 
 def _selected(event: np.ndarray, events: Iterable[int]) -> np.ndarray:
