@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ArgumentError
 
-WIDER = 100  # than the bounds of a parameter may its value be
+WIDER = 10, 1e6  # than its bounds may be what shapes a plan (it takes time and memory), and what only scales numbers
 DIGITS = 20  # more than any number here has
 BYTES = {"": 1.0, "B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -29,8 +29,11 @@ def parameters_of(nominal: Any, values: dict[str, Any], bounds: Mapping[str, Any
 
 def check_range(name: str, value: float, bound: Any) -> None:
     """Refuse what no detector has: a plan for it would be slow or huge, or its numbers too large for the arithmetic."""
-    low = WIDER * bound.down if bound.down < 0 else bound.down / WIDER
-    high = WIDER * bound.up
+    from ..checks import SHAPING
+
+    wider = WIDER[0] if name in SHAPING else WIDER[1]
+    low = wider * bound.down if bound.down < 0 else bound.down / wider
+    high = wider * bound.up
     if not low - 1e-9 * abs(low) <= value <= high + 1e-9 * high:  # as written, whatever the division rounds
         raise ArgumentError(name, f"lie within {low:g} and {high:g}", f"it is {value:g}")
 
