@@ -7,6 +7,7 @@ dashes, one per line: `backend: jax`, `set: {Ab: 0.81}`, `noise: false`. Options
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from typing import Any
@@ -81,9 +82,9 @@ def run(arguments: argparse.Namespace) -> None:
     options = merged(arguments)
     simulator = make_simulator(options)
     notes = {
-        "detector_source": str(options["detector"]),
-        "layout_source": options["layout"],
-        "channel_maps": {name: options[name] for name in ("thresholds", "gains", "bad-channels")},
+        "detector_source": _found_from_anywhere(str(options["detector"])),
+        "layout_source": _found_from_anywhere(options["layout"]),
+        "channel_maps": {name: _found_from_anywhere(options[name]) for name in ("thresholds", "gains", "bad-channels")},
         "command": command_line(arguments),
     }
     summary = simulate_file(simulator, arguments.input, arguments.output, make_run(options, simulator), notes)
@@ -95,6 +96,13 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if summary.left_out:
         print(f"larndsim: {summary.left_out} hits are left out: no channel reads their pixels", file=sys.stderr)
+
+
+def _found_from_anywhere(path: Any) -> Any:
+    """A file's whole path, or each of several; what is no file (a built-in detector, nothing) as it is."""
+    if isinstance(path, list):
+        return [_found_from_anywhere(each) for each in path]
+    return os.path.abspath(path) if isinstance(path, str) and os.path.isfile(path) else path
 
 
 def merged(arguments: argparse.Namespace) -> dict[str, Any]:
