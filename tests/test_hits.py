@@ -1,4 +1,4 @@
-"""Hits of the whole chain: their gradients, and that nothing but the seed, the event and the pixel decides the noise."""
+"""Hits of the whole chain: their gradients, and that the seed, the event and the pixel alone decide the noise."""
 
 from __future__ import annotations
 
