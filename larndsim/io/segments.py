@@ -6,7 +6,6 @@ along z. So reading and writing swap x and z, unless `swap_xz` is False. Lengths
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -17,8 +16,7 @@ import numpy as np
 from ..data.segments import Segments, lengths
 from ..errors import ArgumentError
 from .atomic import replacing
-
-PathLike = str | os.PathLike[str]
+from .hdf5 import PathLike, opened
 
 _DATASETS = ("segments", "tracks")
 _ENDS = ("x_start", "y_start", "z_start", "x_end", "y_end", "z_end")
@@ -100,30 +98,9 @@ def write_segments(path: PathLike, segments: Segments, swap_xz: bool = True) -> 
 
 @contextmanager
 def _opened(path: PathLike) -> Iterator[h5py.Dataset]:
-    """The dataset of segments of an open file; whatever HDF5 complains about becomes one sentence."""
-    if not os.path.isfile(path):
-        reason = "is a folder" if os.path.isdir(path) else "does not exist"
-        raise ArgumentError("path", "be an HDF5 file of segments", f"{path} {reason}", "Check the path.")
-    try:
-        with h5py.File(path, "r") as file:
-            yield _dataset_of(file, path)
-    except OSError as error:
-        remedy = "Check the path, and copy the file again if it is not complete."
-        raise ArgumentError("path", "be an HDF5 file of segments", f"{path} {_reason(path, error)}", remedy) from error
-
-
-def _reason(path: PathLike, error: OSError) -> str:
-    """What is wrong with a file that HDF5 cannot open or read."""
-    if isinstance(error, PermissionError):
-        return "may not be read"
-    if "truncated" in str(error):
-        return "is truncated"
-    try:
-        with open(path, "rb") as file:
-            signed = h5py.is_hdf5(path) or file.read(8) == b"\x89HDF\r\n\x1a\n"
-    except OSError:
-        return "cannot be read"
-    return "is damaged" if signed else "is not an HDF5 file"
+    """The dataset of segments of an open file."""
+    with opened(path, "segments") as file:
+        yield _dataset_of(file, path)
 
 
 def _dataset_of(file: h5py.File, path: PathLike) -> h5py.Dataset:
