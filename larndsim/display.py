@@ -21,13 +21,16 @@ from .simulation import Simulator
 
 INK, PAPER, FRAME, GRID = "#e8e6e3", "#10131c", "#555a66", "#2a2f3d"
 TRUTH, SIGNAL, LEVEL, HIT = "#5fd7ff", "#ffb454", "#ff6b6b", "#9be564"
-COLOURS = "inferno"
+COLOURS, DARKEST = "inferno", 0.15  # without its darkest part, which would be lost on the paper
 STYLE: Any = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.titlecolor"), INK),
     **{"axes.edgecolor": FRAME, "axes.facecolor": PAPER, "figure.facecolor": PAPER, "savefig.facecolor": PAPER},
     **{"font.size": 10, "axes.titlesize": 10, "legend.facecolor": PAPER, "legend.edgecolor": "none"},
 }
+HALO: Any = {"colors": "#2d586c", "capstyle": "round"}  # behind the hits, and wider; opaque, so that they don't add up
+WIDTH = 4.0  # of a halo, points; where pixels are wider, a thin line is drawn over them, too
 PLANES, PIXELS = 2, 4  # how many are shown at most: those with the most charge
+MARGIN, CLOSEST = 3.0, 0.3  # around the hits, cm; the least part of a plane that is shown
 
 
 class Event(NamedTuple):
@@ -120,8 +123,11 @@ def _title(event: Event) -> str:
     """The event in a few words."""
     words = [f"{event.info['detector']['name']}, event {event.number}"]
     if event.segments is not None:
-        words.append(f"{len(event.segments.dE)} segments, {event.segments.dE.sum():.0f} MeV")
-    words.append(f"{len(event.hits)} hits, {event.hits['charge'].sum() / 1e6:.2f} million electrons")
+        number = len(event.segments.dE)
+        words.append(f"{number} true segment{'s' * (number != 1)}, {event.segments.dE.sum():.3g} MeV")
+    words.append(f"{len(event.hits)} hit{'s' * (len(event.hits) != 1)}")
+    total = event.hits["charge"].sum()
+    words.append(f"{total / 1e6:.2f} million electrons" if total > 1e6 else f"{total / 1e3:.1f} thousand electrons")
     return "   |   ".join(words)
 
 
@@ -130,7 +136,15 @@ def _norm(event: Event) -> Any:
     from matplotlib.colors import PowerNorm
 
     top = np.percentile(event.hits["charge"], 99.5) if len(event.hits) else 1.0
-    return PowerNorm(0.6, 0, max(top, 1.0), clip=True)
+    return PowerNorm(0.6, 0, max(top, 1.0))
+
+
+def _colours() -> Any:
+    """The colours of charges."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormaps[COLOURS](np.linspace(DARKEST, 1.0, 256)))
 
 
 def _shown_planes(event: Event) -> list[int]:
@@ -147,47 +161,89 @@ def _drift_time(event: Event, plane: Any, z: np.ndarray) -> np.ndarray:
 
 def _draw_planes(figure: Any, event: Event, norm: Any) -> None:
     """A column per plane: its pixels with their charge, and below the drift times of the hits."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     planes = _shown_planes(event)
     axes = figure.subplots(2, len(planes), squeeze=False, sharex="col", sharey="row", height_ratios=[2, 1])
-    for plane, (above, below) in zip(planes, axes.T, strict=True):
-        mesh = _draw_plane(above, event, plane, norm)
-        _draw_drift(below, event, plane, norm)
+    for plane, (above, below), window in zip(planes, axes.T, _windows(event, planes), strict=True):
+        width = 230 * event.geometry.pitch[plane] / np.ptp(window[0])  # of a pixel, in points
+        mesh = _draw_plane(above, event, plane, norm, width)
+        _draw_drift(below, event, plane, norm, width)
+        above.set(xlim=window[0], ylim=window[1], aspect="equal")
         above.set_title(f"plane {plane}, anode at z = {event.geometry.anode_z[plane]:.1f} cm")
         below.set_xlabel("x [cm]")
         below.set_box_aspect(0.5 * np.ptp(above.get_ylim()) / np.ptp(above.get_xlim()))  # as wide as the one above
     axes[0, 0].set_ylabel("y [cm]")
     axes[1, 0].set_ylabel("drift time [us]")
     if event.segments is not None:
-        axes[0, 0].plot([], [], color=TRUTH, lw=1, label="true segments")
+        axes[0, 0].plot([], [], color=HALO["colors"], lw=WIDTH, label="true segments")
         axes[0, 0].legend(loc="upper left")
-    figure.colorbar(mesh, ax=axes, shrink=0.6, pad=0.02, label="charge [electrons]")
+    top = norm.vmax
+    ticks = [tick for tick in MaxNLocator(7).tick_values(0, top) if tick <= top]
+    bar = figure.colorbar(mesh, ax=axes, shrink=0.6, pad=0.02, extend="max", ticks=ticks)
+    bar.set_label("charge of a pixel, of a hit [1000 electrons]")
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda charge, _: f"{charge / 1e3:g}"))
 
 
-def _draw_plane(axis: Any, event: Event, plane: int, norm: Any) -> Any:
+def _windows(event: Event, planes: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What is shown of each plane: x and y limits, near the hits where the planes lie one behind the other.
+
+    A window has the proportions of the plane, so that every event has the same layout.
+    """
+    g, hits = event.geometry, event.hits[np.isin(event.hits["plane"], planes)]
+    whole = [(np.array(x), np.array(y)) for x, y, _ in (_borders(g, plane) for plane in planes)]
+    alike = all(np.allclose(one, whole[0], atol=0.1) for one in whole)
+    if not alike or len(hits) == 0:
+        return whole
+    low, high = (np.array([side[end] for side in whole[0]]) for end in (0, 1))
+    first, last = (np.array([pick(hits["x"]), pick(hits["y"])]) for pick in (np.min, np.max))
+    part = np.clip(((last - first + 2 * MARGIN) / (high - low)).max(), CLOSEST, 1.0)
+    size = part * (high - low)
+    start = np.clip((first + last - size) / 2, low, high - size)
+    x, y = np.stack([start, start + size], axis=1)
+    return [(x, y)] * len(planes)
+
+
+def _draw_plane(axis: Any, event: Event, plane: int, norm: Any, width: float) -> Any:
     """Charge of each pixel of a plane in colour, and the true segments in its TPC."""
     g, hits = event.geometry, event.hits[event.hits["plane"] == plane]
     image = np.zeros((g.n_x[plane], g.n_y[plane]))
     np.add.at(image, (hits["ix"], hits["iy"]), hits["charge"])
     x = g.x_low[plane] + g.pitch[plane] * np.arange(g.n_x[plane] + 1)
     y = g.y_low[plane] + g.pitch[plane] * np.arange(g.n_y[plane] + 1)
-    mesh = axis.pcolormesh(x, y, np.ma.masked_less_equal(image.T, 0.0), norm=norm, cmap=COLOURS, rasterized=True)
+    mesh = axis.pcolormesh(x, y, np.ma.masked_less_equal(image.T, 0.0), norm=norm, cmap=_colours(), rasterized=True)
     truth = _within(event, plane)
     if truth is not None:
-        axis.plot([truth.x_start, truth.x_end], [truth.y_start, truth.y_end], color=TRUTH, lw=0.5)
-    axis.set(xlim=x[[0, -1]], ylim=y[[0, -1]], aspect="equal")
+        _draw_truth(axis, [truth.x_start, truth.y_start], [truth.x_end, truth.y_end], width)
     return mesh
 
 
-def _draw_drift(axis: Any, event: Event, plane: int, norm: Any) -> None:
-    """Drift times of the hits of a plane over x, and those of the true segments."""
+def _draw_truth(axis: Any, start: Sequence[np.ndarray], end: Sequence[np.ndarray], width: float) -> None:
+    """True segments as halos behind the hits: they show where there are none, and hide none.
+
+    Pixels are `width` points wide.
+    """
+    from matplotlib.collections import LineCollection
+
+    lines = np.stack([np.stack(start, axis=1), np.stack(end, axis=1)], axis=1)
+    axis.add_collection(LineCollection(list(lines), zorder=0.5, lw=WIDTH, **HALO), autolim=False)
+    if width > WIDTH:
+        axis.add_collection(LineCollection(list(lines), zorder=4, lw=0.8, colors=TRUTH), autolim=False)
+
+
+def _draw_drift(axis: Any, event: Event, plane: int, norm: Any, width: float) -> None:
+    """Drift times of the hits of a plane over x, and those of the true segments; a pixel is `width` points wide."""
     g, hits = event.geometry, event.hits[event.hits["plane"] == plane]
     longest = g.drift_length[plane] / event.velocity[g.module[plane]]
     times = _drift_time(event, plane, hits["z"])
-    axis.scatter(hits["x"], times, c=hits["charge"], norm=norm, cmap=COLOURS, s=5, marker="s", lw=0, rasterized=True)
+    size = np.clip(width, 2.0, WIDTH) ** 2
+    axis.scatter(
+        hits["x"], times, c=hits["charge"], norm=norm, cmap=_colours(), s=size, marker="s", lw=0, rasterized=True
+    )
     truth = _within(event, plane)
     if truth is not None:
         ends = [_drift_time(event, plane, z) + truth.t - _begin(event) for z in (truth.z_start, truth.z_end)]
-        axis.plot([truth.x_start, truth.x_end], ends, color=TRUTH, lw=0.5)
+        _draw_truth(axis, [truth.x_start, ends[0]], [truth.x_end, ends[1]], width)
     axis.axhline(longest, color=FRAME, lw=0.8, ls=":")
     axis.set_ylim(-0.04 * longest, 1.06 * longest)
     axis.grid(color=GRID, lw=0.6)
@@ -218,6 +274,8 @@ def _borders(g: Geometry, plane: int) -> list[tuple[float, float]]:
 
 def _draw_space(figure: Any, event: Event, norm: Any) -> None:
     """The hits in space, in the boxes of the TPCs, with the true segments."""
+    from mpl_toolkits.mplot3d.art3d import Line3DCollection  # type: ignore[import-untyped]
+
     axis = figure.add_subplot(projection="3d", computed_zorder=False)
     boxes = [_borders(event.geometry, plane) for plane in _shown_planes(event)]
     for box in boxes:
@@ -225,16 +283,17 @@ def _draw_space(figure: Any, event: Event, norm: Any) -> None:
             axis.plot(*line, color=FRAME, lw=0.7, zorder=1)
     if event.segments is not None:
         s = event.segments
-        lines = np.array([[s.z_start, s.x_start, s.y_start], [s.z_end, s.x_end, s.y_end]])
-        for start, end in lines.transpose(2, 0, 1):
-            axis.plot(*zip(start, end, strict=True), color=TRUTH, lw=0.6, zorder=2)
+        lines = np.array([[s.z_start, s.x_start, s.y_start], [s.z_end, s.x_end, s.y_end]]).transpose(2, 0, 1)
+        axis.add_collection3d(Line3DCollection(list(lines), zorder=2, lw=WIDTH, **HALO), autolim=False)
     hits = event.hits
-    axis.scatter(hits["z"], hits["x"], hits["y"], c=hits["charge"], norm=norm, cmap=COLOURS, s=4, lw=0, zorder=3)
+    axis.scatter(hits["z"], hits["x"], hits["y"], c=hits["charge"], norm=norm, cmap=_colours(), s=5, lw=0, zorder=3)
     sides = np.array(boxes)
     (x, y, z) = zip(sides[:, :, 0].min(axis=0), sides[:, :, 1].max(axis=0), strict=True)
     axis.set(xlim=z, ylim=x, zlim=y, xlabel="z [cm]", ylabel="x [cm]", zlabel="y [cm]")
     axis.locator_params(nbins=5)
-    axis.set_box_aspect([float(np.ptp(side)) for side in (z, x, y)], zoom=1.0)
+    for side in (axis.xaxis, axis.yaxis, axis.zaxis):
+        side.labelpad = 5
+    axis.set_box_aspect([float(np.ptp(side)) for side in (z, x, y)], zoom=1.02)
     axis.view_init(elev=18, azim=-58)
     for side in (axis.xaxis, axis.yaxis, axis.zaxis):
         side.set_pane_color((0, 0, 0, 0))
@@ -280,12 +339,13 @@ def _draw_pixel(axis: Any, event: Event, pixel: int) -> None:
     level = np.append(0.0, np.interp(resets, time, charge))
     since = charge - level[np.searchsorted(resets, time, side="right")]
     seen = np.flatnonzero((charge > 1e-3 * charge[-1]) & (charge < 0.999 * charge[-1]))
-    axis.plot(time - began, since / 1e3, color=SIGNAL, lw=1.6, label="seen")
+    axis.plot(time - began, since / 1e3, color=SIGNAL, lw=1.6, label="charge, without noise")
     axis.fill_between(time - began, since / 1e3, color=SIGNAL, alpha=0.15, lw=0)
     threshold: Any = event.threshold
     axis.axhline(threshold[plane, ix, iy] / 1e3, color=LEVEL, lw=1, ls="--", label="threshold")
-    axis.vlines(w.tick * hits["tick"] - began, 0, hits["charge"] / 1e3, color=HIT, lw=0.8, ls=":")
-    axis.plot(end - began, hits["charge"] / 1e3, "o", color=HIT, ms=4, label="hits, as digitised")
+    seen_at = w.tick * hits["tick"] - began
+    axis.vlines(seen_at, 0, hits["charge"] / 1e3, color=HIT, lw=0.9, ls=":", label="threshold seen")
+    axis.plot(end - began, hits["charge"] / 1e3, "o", color=HIT, ms=4, label="hit, as digitised")
     first, last = (time[seen[[0, -1]]] if len(seen) else time[[0, -1]]) - began
     axis.set(xlim=(first - 2, max(last, (end - began).max(initial=last)) + 3), ylim=(0, None))
     x, y = pixel_centre(event.geometry, np.array(plane), np.array(ix), np.array(iy))

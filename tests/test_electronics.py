@@ -149,8 +149,10 @@ def test_relaxed_is_near_clocked():
     charge = muons()
     inputs = (charge, ends(charge), channels(len(charge)), None)
     relaxed, clocked = on("numpy", model="relaxed")(*inputs), on("numpy")(*inputs)
+    fired = relaxed.mask.any(axis=1) | clocked.mask.any(axis=1)  # the others agree for nothing
     same = (relaxed.mask == clocked.mask).all(axis=1)
-    assert same.mean() > 0.99
+    assert fired.sum() > 250
+    assert same[fired].mean() >= 0.99
     hit = clocked.mask & same[:, None]
     assert hit.sum() > 300
     late, more, counts = (one[hit] - other[hit] for one, other in zip(clocked[:3], relaxed[:3], strict=True))

@@ -9,7 +9,7 @@ import argparse
 
 from ..errors import ArgumentError
 
-EXAMPLE = "larndsim display hits.h5 --event 3 --out event.png"
+EXAMPLE = "larndsim display hits.h5 --event 1 --out event.png"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,9 @@ def run(arguments: argparse.Namespace) -> None:
     with replacing(arguments.out) as temporary:
         event = load_event(arguments.hits, arguments.event, arguments.segments)
         draw_event(event).savefig(temporary, dpi=130)
-    truth = (
-        "" if event.segments is not None else "; the file of segments is not there, so truth and waveforms are left out"
-    )
-    print(f"{arguments.out}: event {event.number}, {len(event.hits)} hits{truth}")
+    lacking = ""
+    if event.segments is None:
+        lacking = "; the file of segments is not there, so truth and waveforms are left out"
+    elif event.waveforms is None:
+        lacking = "; the files of the detector are not there, so waveforms are left out"
+    print(f"{arguments.out}: event {event.number}, {len(event.hits)} hits{lacking}")

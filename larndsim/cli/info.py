@@ -68,24 +68,26 @@ def _hits(path: str) -> Lines:
     from ..io.contents import ranges_of
     from ..io.hdf5 import opened
 
+    attributes = read_hits_info(path)  # first, since it refuses what are no hits of ours
     rows, ranges = ranges_of(path, "hits")
     with opened(path, "hits") as file:
         yield "events with hits", _span(np.unique(file["hits"]["event"]))
         yield "pairs of hit and segment", len(file["mc_hits_assn"]) if "mc_hits_assn" in file else "none"
     yield from _ranges(rows, ranges, "hits")
-    yield from _attributes(read_hits_info(path))
+    yield from _attributes(attributes)
 
 
 def _packets(path: str) -> Lines:
     import numpy as np
 
     from ..io.contents import ranges_of
-    from ..io.hdf5 import opened, read_attributes
-    from ..io.packets import PACKET_TYPES
+    from ..io.hdf5 import opened, read_attributes, table_of
+    from ..io.packets import PACKET_FIELDS, PACKET_TYPES
 
     rows, ranges = ranges_of(path, "packets")
     with opened(path, "packets") as file:
-        kinds, counts = np.unique(file["packets"]["packet_type"], return_counts=True)
+        packets = table_of(file, "packets", PACKET_FIELDS, "be an HDF5 file of LArPix packets")
+        kinds, counts = np.unique(packets["packet_type"], return_counts=True)
         yield "format", f"LArPix+HDF5 {file['_header'].attrs['version']}" if "_header" in file else "LArPix+HDF5"
         for kind, count in zip(kinds, counts, strict=True):
             yield f"{PACKET_TYPES.get(int(kind), kind)} packets", count

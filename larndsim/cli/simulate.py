@@ -7,12 +7,14 @@ dashes, one per line: `backend: jax`, `set: {Ab: 0.81}`, `noise: false`. Options
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from typing import Any
 
 from ..backend import DEFAULT
 from ..errors import ArgumentError, check_choice, did_you_mean
+from .values import assignment, bytes_of, events_of, parameters_of, seed_of
 
 EXAMPLE = "larndsim simulate muons.h5 hits.h5 --detector module0 --electronics clocked --seed 1 --set Ab=0.81"
 
@@ -57,7 +59,6 @@ SWITCHES = {
     "truth": "write which segments are behind each hit (default: yes)",
     "link-vdrift-eField": "the drift velocity follows from the field (default: no)",
 }
-BYTES = {"": 1.0, "B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,9 +82,9 @@ def run(arguments: argparse.Namespace) -> None:
     options = merged(arguments)
     simulator = make_simulator(options)
     notes = {
-        "detector_source": str(options["detector"]),
-        "layout_source": options["layout"],
-        "channel_maps": {name: options[name] for name in ("thresholds", "gains", "bad-channels")},
+        "detector_source": _found_from_anywhere(str(options["detector"])),
+        "layout_source": _found_from_anywhere(options["layout"]),
+        "channel_maps": {name: _found_from_anywhere(options[name]) for name in ("thresholds", "gains", "bad-channels")},
         "command": command_line(arguments),
     }
     summary = simulate_file(simulator, arguments.input, arguments.output, make_run(options, simulator), notes)
@@ -97,12 +98,19 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"larndsim: {summary.left_out} hits are left out: no channel reads their pixels", file=sys.stderr)
 
 
+def _found_from_anywhere(path: Any) -> Any:
+    """A file's whole path, or each of several; what is no file (a built-in detector, nothing) as it is."""
+    if isinstance(path, list):
+        return [_found_from_anywhere(each) for each in path]
+    return os.path.abspath(path) if isinstance(path, str) and os.path.isfile(path) else path
+
+
 def merged(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options: of the command line, else of the configuration, else the defaults."""
     given = {name: getattr(arguments, name.replace("-", "_")) for name in DEFAULTS}
     given = {name: value for name, value in given.items() if value is not None}
     if "set" in given:
-        given["set"] = dict(_assignment(text) for text in given["set"])
+        given["set"] = dict(assignment(text) for text in given["set"])
     config = read_config(arguments.config) if arguments.config else {}
     both = {**config.get("set", {}), **given.get("set", {})}
     return {**DEFAULTS, **config, **given, "set": both}
@@ -135,6 +143,8 @@ def _check_entry(name: str, value: Any, path: str) -> None:
         kinds = (dict,)
     elif name == "layout":
         kinds = (str, list)
+        if isinstance(value, list) and not all(isinstance(each, str) for each in value):
+            raise ArgumentError(name, "list names of files", f"it is {value!r} in {path}")
     if not isinstance(value, (*kinds, type(None))) or (isinstance(value, bool) and bool not in kinds):
         what = {bool: "true or false", dict: "a mapping of names to values", str: "text or a number"}[kinds[0]]
         raise ArgumentError(name, f"be {what}", f"it is {value!r} in {path}")
@@ -166,72 +176,13 @@ def make_run(options: dict[str, Any], simulator: Any) -> Any:
 
     check_choice("format", options["format"], FORMATS)
     return Run(
-        parameters=_parameters(simulator.detector.parameters, options["set"]),
-        seed=_seed(options),
-        events=_events(options["events"]),
+        parameters=parameters_of(simulator.detector.parameters, options["set"], simulator.detector.bounds),
+        seed=seed_of(options),
+        events=events_of(options["events"]),
         format=options["format"],
         truth=options["truth"],
-        memory=_bytes(options["memory"]),
+        memory=bytes_of(options["memory"]),
     )
-
-
-def _parameters(nominal: Any, values: dict[str, Any]) -> Any:
-    from ..checks import check_value
-    from ..detector.checks import as_number
-    from ..detector.parameters import check_name
-
-    for name, value in values.items():
-        check_name(str(name), "set")
-        check_value(name, as_number(name, value, "--set"))
-    return nominal._replace(**{name: float(value) for name, value in values.items()})
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ArgumentError("set", "be NAME=VALUE", f"it is {text!r}", "Write it without spaces, such as Ab=0.81.")
-    return name, value
-
-
-def _seed(options: dict[str, Any]) -> int | None:
-    """The seed of the noise; None without noise."""
-    noise, seed = options["noise"], options["seed"]
-    if noise is False and seed is not None:
-        raise ArgumentError("seed", "be given with noise alone", "there is none", "Drop --seed or --no-noise.")
-    if noise is None:
-        noise = seed is not None or options["electronics"] == "clocked"
-    return _whole("seed", 0 if seed is None else seed) if noise else None
-
-
-def _whole(name: str, value: Any) -> int:
-    text = str(value).strip()
-    if not text.isdecimal():
-        raise ArgumentError(name, "be a whole number, 0 or more", f"it is {value!r}")
-    return int(text)
-
-
-def _events(text: Any) -> tuple[int, int] | None:
-    """FIRST:END, or the number of one event."""
-    if text is None:
-        return None
-    first, colon, end = str(text).partition(":")
-    try:
-        begin = int(first or 0)
-        return begin, (int(end) if end else 2**63 - 1) if colon else begin + 1
-    except ValueError:
-        but = f"it is {text!r}"
-        raise ArgumentError("events", "be FIRST:END or the number of an event", but, "Write 0:100.") from None
-
-
-def _bytes(text: Any) -> float:
-    """2GB -> 2e9"""
-    number = str(text).strip().upper().rstrip("KMGTIB ")
-    unit = str(text).strip().upper()[len(number) :].strip()
-    try:
-        return float(number) * BYTES[unit]
-    except (ValueError, KeyError):
-        but = f"it is {text!r}"
-        raise ArgumentError("memory", "be a number of bytes with its unit", but, "Write 500MB or 2GB.") from None
 
 
 def command_line(arguments: argparse.Namespace) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,23 @@ from ..errors import ArgumentError, did_you_mean
 
 PathLike = str | os.PathLike[str]
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is ten times faster
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads YAML (with the C parser where there is one: ten times faster), but `1:40` is text.
+
+    To YAML 1.1 it is the number 100, in base 60.
+    """
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, re.compile(f"(?!.*:)(?:{pattern.pattern})", pattern.flags) if tag in _NUMBERS else pattern)
+        for tag, pattern in resolvers
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def as_number(name: str, value: Any, where: str) -> float:
@@ -51,7 +68,7 @@ def read_text(path: PathLike, argument: str) -> str:
 def read_yaml(path: PathLike, argument: str) -> dict[Any, Any]:
     """The mapping that a YAML file holds."""
     try:
-        content = yaml.load(read_text(path, argument), Loader=_LOADER)
+        content = yaml.load(read_text(path, argument), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""

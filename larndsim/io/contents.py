@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .hdf5 import PathLike, opened
+from .hdf5 import PathLike, opened, table_of
 from .segments import _dataset_of, _event_of
 
 KINDS = {"segments": ("segments", "tracks"), "packets": ("packets",), "hits": ("hits",)}
@@ -36,7 +36,7 @@ def ranges_of(path: PathLike, dataset: str) -> tuple[int, dict[str, tuple[Any, A
     """Number of rows of a table, and the smallest and largest value of each of its columns of numbers."""
     ranges: dict[str, tuple[Any, Any]] = {}
     with opened(path, "tables") as file:
-        table = file[dataset]
+        table = table_of(file, dataset, np.dtype([]), f"be an HDF5 file with a table `{dataset}`")
         for begin in range(0, len(table), _ROWS):
             rows = table[begin : begin + _ROWS]
             for name in (name for name in rows.dtype.names if rows.dtype[name].kind in "iuf"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,10 @@ _ROWS_PER_CHUNK = 4096
 
 @contextmanager
 def opened(path: PathLike, kind: str) -> Iterator[h5py.File]:
-    """An HDF5 file to read from; `kind` says what it should hold, such as "hits"."""
+    """An HDF5 file to read from; `kind` says what it should hold, such as "hits".
+
+    Whatever HDF5 complains about becomes one sentence.
+    """
     must = f"be an HDF5 file of {kind}"
     if not os.path.isfile(path):
         reason = "is a folder" if os.path.isdir(path) else "does not exist"
@@ -27,12 +31,20 @@ def opened(path: PathLike, kind: str) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except OSError as error:
+    except Exception as error:
+        if not isinstance(error, OSError) and not _by_hdf5(error):
+            raise
         remedy = "Check the path, and copy the file again if it is not complete."
         raise ArgumentError("path", must, f"{path} {_reason(path, error)}", remedy) from error
 
 
-def _reason(path: PathLike, error: OSError) -> str:
+def _by_hdf5(error: BaseException) -> bool:
+    """Whether h5py raised an error: in a damaged file it may be of any type."""
+    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return "h5py" in frames[-1]
+
+
+def _reason(path: PathLike, error: Exception) -> str:
     """What is wrong with a file that HDF5 cannot open or read."""
     if isinstance(error, PermissionError):
         return "may not be read"
@@ -50,7 +62,7 @@ def table_of(file: h5py.File, name: str, fields: np.dtype, must: str) -> h5py.Da
     """The structured dataset `name`, with all `fields`; refuses a file of another kind."""
     table = file.get(name)
     names = table.dtype.names if isinstance(table, h5py.Dataset) else None
-    if names is None or not set(fields.names or ()) <= set(names):
+    if names is None or table.ndim != 1 or not set(fields.names or ()) <= set(names):
         held = ", ".join(f"`{key}`" for key in file) or "nothing"
         raise ArgumentError("path", must, f"{file.filename} holds {held}", "Give a file of that kind.")
     return table

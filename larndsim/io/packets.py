@@ -33,6 +33,10 @@ PACKET_HITS = np.dtype(
         *((name, np.int64) for name in ("tick", "adc", "io_group", "io_channel", "chip", "channel")),
     ]
 )
+PACKET_FIELDS = np.dtype(
+    [(name, np.int64) for name in ("io_group", "io_channel", "chip_id", "channel_id")]
+    + [(name, np.int64) for name in ("timestamp", "dataword", "packet_type")]
+)
 PACKET_TYPES = {0: "data", 1: "test", 2: "write", 3: "read", 4: "timestamp", 5: "message", 6: "sync", 7: "trigger"}
 _DATA, _TIMESTAMP, _TRIGGER = 0, 4, 7
 _TRIGGER_TYPE = 2  # an external trigger
@@ -152,10 +156,7 @@ def read_packets(path: PathLike, detector: Detector) -> np.ndarray:
     `tick` counts from time zero, wraps undone; `event` is -1 where the file has no `mc_packets_assn`.
     """
     with opened(path, "LArPix packets") as file:
-        fields = np.dtype(
-            [(name, np.int64) for name in ("io_group", "chip_id", "timestamp", "dataword", "packet_type")]
-        )
-        packets = table_of(file, "packets", fields, _MUST)[:]
+        packets = table_of(file, "packets", PACKET_FIELDS, _MUST)[:]
         event = file["mc_packets_assn"]["event_ids"][:, 0] if "mc_packets_assn" in file else np.full(len(packets), -1)
     data = packets["packet_type"] == _DATA
     address = (packets["io_group"], packets["io_channel"], packets["chip_id"], packets["channel_id"])

@@ -6,7 +6,6 @@ along z. So reading and writing swap x and z, unless `swap_xz` is False. Lengths
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -17,8 +16,7 @@ import numpy as np
 from ..data.segments import Segments, lengths
 from ..errors import ArgumentError
 from .atomic import replacing
-
-PathLike = str | os.PathLike[str]
+from .hdf5 import PathLike, opened
 
 _DATASETS = ("segments", "tracks")
 _ENDS = ("x_start", "y_start", "z_start", "x_end", "y_end", "z_end")
@@ -100,35 +98,14 @@ def write_segments(path: PathLike, segments: Segments, swap_xz: bool = True) -> 
 
 @contextmanager
 def _opened(path: PathLike) -> Iterator[h5py.Dataset]:
-    """The dataset of segments of an open file; whatever HDF5 complains about becomes one sentence."""
-    if not os.path.isfile(path):
-        reason = "is a folder" if os.path.isdir(path) else "does not exist"
-        raise ArgumentError("path", "be an HDF5 file of segments", f"{path} {reason}", "Check the path.")
-    try:
-        with h5py.File(path, "r") as file:
-            yield _dataset_of(file, path)
-    except OSError as error:
-        remedy = "Check the path, and copy the file again if it is not complete."
-        raise ArgumentError("path", "be an HDF5 file of segments", f"{path} {_reason(path, error)}", remedy) from error
-
-
-def _reason(path: PathLike, error: OSError) -> str:
-    """What is wrong with a file that HDF5 cannot open or read."""
-    if isinstance(error, PermissionError):
-        return "may not be read"
-    if "truncated" in str(error):
-        return "is truncated"
-    try:
-        with open(path, "rb") as file:
-            signed = h5py.is_hdf5(path) or file.read(8) == b"\x89HDF\r\n\x1a\n"
-    except OSError:
-        return "cannot be read"
-    return "is damaged" if signed else "is not an HDF5 file"
+    """The dataset of segments of an open file."""
+    with opened(path, "segments") as file:
+        yield _dataset_of(file, path)
 
 
 def _dataset_of(file: h5py.File, path: PathLike) -> h5py.Dataset:
     """The dataset of segments, with all the fields that are needed."""
-    name = next((name for name in _DATASETS if name in file), None)
+    name = next((name for name in _DATASETS if file.get(name) is not None), None)  # a link may lead nowhere
     if name is None:
         held = ", ".join(f"`{key}`" for key in file) or "nothing"
         raise ArgumentError("path", "hold a dataset `segments` or `tracks`", f"{path} holds {held}")
@@ -174,7 +151,7 @@ def _segments(table: np.ndarray, rows: np.ndarray, source: _Source, swap_xz: boo
         if field is None:
             columns[column] = rows.astype(np.int64) if column == "segment" else np.zeros(len(rows), dtype=kind)
             continue
-        values = columns[column] = table[field].astype(kind)
+        values = columns[column] = _whole(table[field], source) if kind is np.int64 else table[field].astype(kind)
         _refuse(~np.isfinite(values), rows, source, f"have a finite `{field}` in every row")
         if column in ("dE", "dEdx"):
             _refuse(values < 0, rows, source, f"have a `{field}` of zero or more in every row")
@@ -197,7 +174,15 @@ def _swapped(segments: Segments) -> Segments:
 
 def _event_of(dataset: h5py.Dataset) -> np.ndarray:
     """The event of each row."""
-    return dataset.fields(_field(dataset.dtype.names, "event"))[:].astype(np.int64)
+    field = _field(dataset.dtype.names, "event")
+    return _whole(dataset.fields(field)[:], _Source("path", dataset.file.filename))
+
+
+def _whole(numbers: np.ndarray, source: _Source) -> np.ndarray:
+    """Identifiers as signed integers; what does not fit would come back as another number."""
+    if numbers.dtype.kind == "u":
+        _refuse(numbers > np.iinfo(np.int64).max, np.arange(len(numbers)), source, "have identifiers below 2**63")
+    return numbers.astype(np.int64)
 
 
 def _selected(event: np.ndarray, events: Iterable[int]) -> np.ndarray:

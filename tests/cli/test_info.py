@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 import h5py
+import numpy as np
 import pytest
 
 from larndsim.cli import info, main
@@ -62,8 +63,20 @@ def test_yaml(name, kind, shared_data, capsys):
 def test_what_it_does_not_know(tmp_path, capsys):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["other"] = [1]
+    for name, dataset, rows in (
+        ("plain.h5", "hits", np.zeros(3)),
+        ("one.h5", "hits", np.float64(1)),
+        ("plain_packets.h5", "packets", np.zeros(3)),
+        ("few.h5", "packets", np.zeros(3, dtype=[("timestamp", np.int64)])),
+    ):
+        with h5py.File(tmp_path / name, "w") as file:
+            file[dataset] = rows
     (tmp_path / "text.txt").write_text("text")
     for name, sentence in (
+        ("plain.h5", "must be an HDF5 file of hits"),
+        ("one.h5", "must be an HDF5 file of hits"),
+        ("plain_packets.h5", "must be an HDF5 file with a table `packets`"),
+        ("few.h5", "must be an HDF5 file of LArPix packets"),
         ("other.h5", "must hold segments, hits or packets"),
         ("text.txt", "is not an HDF5 file"),
         ("none.h5", "does not exist"),

@@ -153,6 +153,19 @@ BAD = [
     (["{}", "--memory", "0.601 GB"], "`memory` must hold the largest event, but event 0 has 12 segments"),
     (["{}", "--events", "5:9"], "`events` must name events of the file"),
     (["{}", "--events", "a:b"], "`events` must be FIRST:END"),
+    (["{}", "--events", ""], "`events` must be FIRST:END"),
+    (["{}", "--memory", "nan"], "`memory` must be a number of bytes"),
+    (["{}", "--memory", "1e400"], "`memory` must be a number of bytes"),
+    (["{}", "--seed", str(2**63)], "`seed` must be a whole number from 0 to 2**63 - 1"),
+    (["{}", "--seed", "9" * 5000], "`seed` must be a whole number from 0 to 2**63 - 1"),
+    (["{}", "--set", "vdrift=1e-9"], "`vdrift` must lie within 0.014 and 1.8"),
+    (["{}", "--set", "tran_diff=1000"], "`tran_diff` must lie within"),
+    (["{}", "--set", "lifetime=1e-9"], "`lifetime` must lie within 0.0005 and 5e+09"),
+    (["{}", "--set", "shift_z=-100"], "`shift_z` must lie within -2.2 and 2.2"),
+    (["{}", "--config", "layouts.yaml"], "`layout` must list names of files"),
+    (["{}", "--config", "sexagesimal.yaml"], "but 10:50 names none"),
+    (["nowhere.h5"], "must hold a dataset `segments`"),
+    (["unsigned.h5"], "must have identifiers below 2**63"),
     (["{}", "--seed", "-1"], "`seed` must be a whole number"),
     (["{}", "--seed", "1", "--no-noise"], "`seed` must be given with noise alone"),
     (["{}", "--thresholds", "none.npz"], "must be an npz file"),
@@ -188,12 +201,20 @@ def folder(tmp_path, monkeypatch, segments_file):
     with h5py.File("words.h5", "w") as file:
         words = [(name, "S5" if name == "dE" else kind) for name, kind in rows.dtype.descr]
         file["segments"] = np.zeros(3, dtype=words)
+    with h5py.File("nowhere.h5", "w") as file:
+        file["segments"] = h5py.SoftLink("/none")
+    with h5py.File("unsigned.h5", "w") as file:
+        unsigned = rows.astype([(name, "u8" if name == "eventID" else kind) for name, kind in rows.dtype.descr])
+        unsigned["eventID"] += 2**63
+        file["segments"] = unsigned
     rows["z_start"][-1] = np.nan
     with h5py.File("nan.h5", "w") as file:
         file["segments"] = rows
     Path("layout.yaml").write_text("chip_channel_to_position: {}\n")
     Path("unknown.yaml").write_text("sede: 3\n")
     Path("wrong.yaml").write_text("truth: 3\n")
+    Path("layouts.yaml").write_text("layout: [1, 2]\n")
+    Path("sexagesimal.yaml").write_text("events: 10:50\n")  # 650 to YAML 1.1
     return tmp_path
 
 

@@ -56,6 +56,13 @@ def test_refused_channel_values(detector, save, tmp_path):
         load_channel_values(save(keys=[78400], values=[1.0], default=[1.0]), detector)
     with pytest.raises(ArgumentError, match="must hold a finite value for each key"):
         load_channel_values(save(keys=[0, 1], values=[1.0]), detector)
+    with pytest.raises(ArgumentError, match="must have whole numbers as keys, but they have the type float64"):
+        load_channel_values(save(keys=[0.5], values=[1.0], default=[1.0]), detector)
+    with pytest.raises(ArgumentError, match="must name each pixel once"):
+        load_channel_values(save(keys=[3, 3], values=[1.0, 2.0], default=[1.0]), detector)
+    for value, default in ((-1.0, 1.0), (0.0, 1.0), (1.0, -1.0), (1.0, 0.0), (1.0, np.nan), (1.0, np.inf)):
+        with pytest.raises(ArgumentError, match="must hold positive values and a positive `default`"):
+            load_channel_values(save(keys=[0], values=[value], default=[default]), detector)
     with pytest.raises(ArgumentError, match="must be an npz file"):
         load_channel_values(save(values=[1.0]), detector)
     with pytest.raises(ArgumentError, match="must be an npz file"):
@@ -103,6 +110,9 @@ def test_sample_bad_channels(sample):
         ('{"1-1-11": 3}', "to lists of channels"),
         ('{"1-1-11": ["a"]}', "to lists of channels"),
         ('{"1-1": [3]}', "must have keys io_group-io_channel-chip, but one is '1-1'"),
+        ('{"1-99999999999999999999-1": [3]}', "must have keys io_group-io_channel-chip"),
+        ('{"1-1-11": [164]}', "must name channels from 0 to 63, but one is 164"),
+        ('{"All": [-1]}', "must name channels from 0 to 63, but one is -1"),
         ('{"9-9-9": [3]}', "must name chips of module0, but it names none"),
     ],
 )

@@ -10,6 +10,8 @@ import larndsim
 from larndsim.data.segments import Segments, lengths
 from larndsim.errors import ArgumentError
 from larndsim.io import read_segments, segments_from_array, stream_segments, write_segments
+from larndsim.io.hdf5 import opened
+from tests import cases
 
 SAMPLES = {"predecessor_muons": 2736, "module0_corsika": 1095, "jax_input_0": 168, "jax_input_1": 120}
 ENDS = [f"{axis}_{end}" for end in ("start", "end") for axis in "xyz"]
@@ -257,3 +259,22 @@ def test_output_that_cannot_be_written(tmp_path):
     with pytest.raises(ArgumentError, match="a folder or a device"):
         write_segments(tmp_path, segments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [b"SNOD", b"TREE", b"HEAP", b"x_start", b"dEdx"])
+def test_damage_inside_a_file_is_one_sentence(tmp_path, name):
+    """HDF5 notices it late, and complains in many ways."""
+    path = tmp_path / "damaged.h5"
+    write_segments(path, cases.CASES["oblique"])
+    content = path.read_bytes()
+    assert name in content
+    path.write_bytes(content.replace(name, b"\xff" * len(name)))
+    with pytest.raises(ArgumentError, match=r"Argument `path` must be an HDF5 file of segments, but .* is damaged"):
+        read_segments(path)
+
+
+def test_mistakes_of_a_program_are_not_called_damage(tmp_path):
+    path = tmp_path / "whole.h5"
+    write_segments(path, cases.CASES["oblique"])
+    with pytest.raises(RuntimeError, match="mistake"), opened(path, "segments"):
+        raise RuntimeError("mistake")

@@ -1,0 +1,94 @@
+"""What the values of options mean: numbers, ranges of events, sizes of memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import ArgumentError
+
+WIDER = 10, 1e6  # than its bounds may be what shapes a plan (it takes time and memory), and what only scales numbers
+DIGITS = 20  # more than any number here has
+BYTES = {"": 1.0, "B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def parameters_of(nominal: Any, values: dict[str, Any], bounds: Mapping[str, Any]) -> Any:
+    """The nominal parameters with the given values, each within reason."""
+    from ..checks import check_value
+    from ..detector.checks import as_number
+    from ..detector.parameters import check_name
+
+    for name, value in values.items():
+        check_name(str(name), "set")
+        number = as_number(name, value, "--set")
+        check_value(name, number)
+        check_range(name, number, bounds[name])
+    return nominal._replace(**{name: float(value) for name, value in values.items()})
+
+
+def check_range(name: str, value: float, bound: Any) -> None:
+    """Refuse what no detector has: a plan for it would be slow or huge, or its numbers too large for the arithmetic."""
+    from ..checks import SHAPING
+
+    wider = WIDER[0] if name in SHAPING else WIDER[1]
+    low = wider * bound.down if bound.down < 0 else bound.down / wider
+    high = wider * bound.up
+    if not low - 1e-9 * abs(low) <= value <= high + 1e-9 * high:  # as written, whatever the division rounds
+        raise ArgumentError(name, f"lie within {low:g} and {high:g}", f"it is {value:g}")
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """NAME=VALUE -> both."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ArgumentError("set", "be NAME=VALUE", f"it is {text!r}", "Write it without spaces, such as Ab=0.81.")
+    return name, value
+
+
+def seed_of(options: dict[str, Any]) -> int | None:
+    """The seed of the noise; None without noise."""
+    noise, seed = options["noise"], options["seed"]
+    if noise is False and seed is not None:
+        raise ArgumentError("seed", "be given with noise alone", "there is none", "Drop --seed or --no-noise.")
+    if noise is None:
+        noise = seed is not None or options["electronics"] == "clocked"
+    return whole("seed", 0 if seed is None else seed) if noise else None
+
+
+def whole(name: str, value: Any) -> int:
+    """A whole number that a signed integer of 64 bits holds."""
+    text = str(value).strip()
+    if not text.isdecimal() or len(text) > DIGITS or int(text) >= 2**63:
+        but = f"it is {text[:DIGITS]!r}" + (", and goes on" if len(text) > DIGITS else "")
+        raise ArgumentError(name, "be a whole number from 0 to 2**63 - 1", but)
+    return int(text)
+
+
+def events_of(text: Any) -> tuple[int, int] | None:
+    """FIRST:END, or the number of one event."""
+    if text is None:
+        return None
+    first, colon, end = str(text).partition(":")
+    try:
+        if not (colon or first):
+            raise ValueError("neither a range nor a number")
+        begin = int(first or 0)
+        return begin, (int(end) if end else 2**63 - 1) if colon else begin + 1
+    except ValueError:
+        but = f"it is {text!r}"
+        raise ArgumentError("events", "be FIRST:END or the number of an event", but, "Write 0:100.") from None
+
+
+def bytes_of(text: Any) -> float:
+    """2GB -> 2e9"""
+    number = str(text).strip().upper().rstrip("KMGTIB ")
+    unit = str(text).strip().upper()[len(number) :].strip()
+    try:
+        bytes_ = float(number) * BYTES[unit]
+        if not math.isfinite(bytes_):
+            raise ValueError(number)
+        return bytes_
+    except (ValueError, KeyError):
+        but = f"it is {text!r}"
+        raise ArgumentError("memory", "be a number of bytes with its unit", but, "Write 500MB or 2GB.") from None
