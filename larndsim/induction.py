@@ -19,9 +19,7 @@ from typing import Any, NamedTuple
 
 import eagerpy as ep
 
-from .backend.operations import batched_matmul, matmul
-
-FAR = 25.0  # square of the distance, in widths over the root of two, from which on a bell is held
+from .backend.operations import FAR, batched_matmul, bell, matmul
 
 
 class Nodes(NamedTuple):
@@ -116,11 +114,6 @@ def _face_by_offset(offset: Any, scale: Any, tables: Tables) -> Any:
 def _face_by_scale(offset: Any, scale: Any, tables: Tables) -> Any:
     left, right = (tables.points - offset) * scale, (tables.points + offset) * scale
     return matmul(tables.basis, -2.0 / scale * (left * _held(left, bell(left)) + right * _held(right, bell(right))))
-
-
-def bell(x: Any) -> Any:
-    """exp(-x^2), held at 1e-11 far out: denormal numbers would slow everything that follows a hundredfold."""
-    return ep.exp(-ep.minimum(x * x, FAR))
 
 
 def _held(x: Any, value: Any) -> Any:

@@ -32,6 +32,10 @@ def take_along(values: Any, index: Any) -> Any:
     return jnp.take_along_axis(values, index, axis=1, mode="clip")
 
 
+def bell(x: Any, far: float) -> Any:
+    return jnp.exp(-jnp.minimum(x * x, far))
+
+
 def part_of(values: Any, first: Any, length: int) -> Any:
     return jax.lax.dynamic_slice_in_dim(values, first, length, axis=1)
 

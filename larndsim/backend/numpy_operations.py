@@ -20,6 +20,12 @@ def take_along(values: Any, index: Any) -> Any:
     return np.take_along_axis(values, index, axis=1)
 
 
+def bell(x: Any, far: float) -> Any:
+    values = np.minimum(x * x, far)
+    np.negative(values, out=values)
+    return np.exp(values, out=values)
+
+
 def part_of(values: Any, first: Any, length: int) -> Any:
     return values[:, int(first) : int(first) + length]
 
