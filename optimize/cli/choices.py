@@ -7,7 +7,8 @@ from typing import Any
 
 from larndsim.errors import ArgumentError
 
-from ..settings import KEYS, OPEN, read_yaml
+from ..cuts import OPEN
+from ..settings import KEYS, read_yaml
 
 
 def add_choices(parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = ()) -> None:
@@ -75,7 +76,7 @@ def _kind(metadata: Any) -> dict[str, Any]:
         return {"nargs": "+", "metavar": metavar}
     if kind == "numbers":
         return {"nargs": "+", "type": int, "metavar": metavar}
-    return {"type": kind, "metavar": metavar}
+    return {"type": str if kind == "file" else kind, "metavar": metavar}
 
 
 def _help(item: Any) -> str:
