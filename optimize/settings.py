@@ -127,12 +127,10 @@ def _of_kind(name: str, value: Any) -> Any:
     """Lists as tuples, one name or number as a tuple of one, and the word `none` as cuts that are open."""
     if name == "cuts" and value == "none":
         return dict(OPEN)
-    if KEYS[name].metadata["kind"] in ("names", "numbers"):
-        if isinstance(value, list):
-            return tuple(value)
-        if isinstance(value, str | int) and not isinstance(value, bool):
-            return (value,)
-    return value
+    one = {"names": str, "numbers": int}.get(KEYS[name].metadata["kind"])
+    if one is None or isinstance(value, bool):
+        return value
+    return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, one) else value
 
 
 def read_yaml(path: str | os.PathLike[str], argument: str = "config") -> dict[str, Any]:

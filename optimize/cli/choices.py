@@ -31,6 +31,16 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
+def taken_out(arguments: argparse.Namespace, choices: dict[str, Any]) -> str:
+    """The folder to write to, of the flag or else of the file; it is no choice of a fit, so it is taken out of them."""
+    stored = choices.pop("out", None)
+    folder = stored if arguments.out is None else arguments.out
+    if not isinstance(folder, str) or not folder:
+        but = "it is not" if folder is None else f"it is {folder!r}"
+        raise ArgumentError("--out", "be given", but, "Name a folder, here or in the file of --config.")
+    return folder
+
+
 def _value(name: str, value: Any) -> Any:
     kind = KEYS[name].metadata["kind"]
     if kind in ("values", "options"):

@@ -138,20 +138,15 @@ def walk(name, backend, steps=12):
     return u
 
 
-TORCH = [
-    "adafactor",
-    "adadelta",
-    "adagrad",
-    "adam",
-    "adamax",
-    "adamw",
-    "asgd",
-    "nadam",
-    "radam",
-    "rmsprop",
-    "rprop",
-    "sgd",
-]
+# fmt: off
+TORCH = (
+    "adafactor", "adadelta", "adagrad", "adam", "adamax", "adamw", "asgd", "nadam", "radam", "rmsprop", "rprop", "sgd",
+)
+OPTAX = (
+    "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "adan", "lamb", "lion", "nadam",
+    "radam", "rmsprop", "rprop", "sgd", "yogi",
+)
+# fmt: on
 
 
 @pytest.mark.parametrize("name", TORCH)
@@ -166,26 +161,6 @@ def test_every_optimizer_of_torch_is_itself(name):
             x.grad = curve * x.detach()
         optimizer.step()
     np.testing.assert_allclose(walk(name, "torch"), [float(x.detach()) for x in points], rtol=1e-12)
-
-
-OPTAX = [
-    "adabelief",
-    "adadelta",
-    "adafactor",
-    "adagrad",
-    "adam",
-    "adamax",
-    "adamw",
-    "adan",
-    "lamb",
-    "lion",
-    "nadam",
-    "radam",
-    "rmsprop",
-    "rprop",
-    "sgd",
-    "yogi",
-]
 
 
 @pytest.mark.parametrize("name", OPTAX)

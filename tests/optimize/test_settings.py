@@ -221,7 +221,7 @@ def test_a_value_of_the_wrong_kind_is_refused_in_a_sentence(name, method):
         ({"cuts": 3}, "`cuts` must be numbers by name, but it is 3"),
         ({"set_target": ["Ab"]}, "`set_target` must be numbers by name, but it is ['Ab']"),
         ({"loss_options": "charge"}, "`loss_options` must be values by name"),
-        ({"params": [1]}, "`params` must be names of parameters, but it is (1,)"),
+        ({"params": 3}, "`params` must be names of parameters, but it is 3"),
         ({"events": ["all"]}, "`events` must be whole numbers"),
         ({"device": 0}, "`device` must be a word, but it is 0"),
         ({"layout": 3}, "`layout` must be names of files"),
