@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from optimize.cli import COMMANDS, main
+from optimize.cli.scan import USELESS
 from optimize.methods import State
 from optimize.objective import Normal, Objective
 from optimize.scans import scan
@@ -225,6 +226,19 @@ def test_scan_refusals(words, sentence, segments_file, tmp_path, capsys):
     assert main([*common, *words]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "scan").exists()
+
+
+@pytest.mark.parametrize("name", USELESS)
+def test_a_scan_refuses_what_it_would_ignore(name, segments_file, tmp_path, capsys):
+    words = ["scan", "--input", str(segments_file), "--params", "Ab", "--out", str(tmp_path / "scan")]
+    with pytest.raises(SystemExit) as stop:
+        main([*words, f"--{name.replace('_', '-')}", "1"])
+    assert stop.value.code == 2
+    assert f"unrecognized arguments: --{name.replace('_', '-')}" in capsys.readouterr().err
+    config = tmp_path / "scan.yaml"
+    config.write_text(f"{name}: 1\n")
+    assert main([*words, "--config", str(config)]) == 2
+    assert f"`{name}` must be left out of a scan" in capsys.readouterr().err
 
 
 def test_scan_in_the_library(segments):
