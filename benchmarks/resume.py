@@ -39,8 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
         process.wait()
         stepping = time.perf_counter() - start - starting
         print(f"whole: {starting:.1f} s to start, {stepping:.1f} s to step, {_summary(folder / 'whole')}", flush=True)
-        between = stepping * arguments.save_freq / arguments.iterations
-        killed = _in_pieces(folder, arguments, (starting, between))
+        killed = _in_pieces(folder, arguments, starting)
         print(f"killed {killed} times: {_summary(folder / 'pieces')}")
         different = differences(folder / "whole", folder / "pieces")
     print(f"DIFFERENT in {', '.join(different)}" if different else "result and history agree bit for bit")
@@ -58,7 +57,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--backend", default="torch", choices=("torch", "jax"))
     p.add_argument("--method", default="gradient", help="default: %(default)s")
     p.add_argument("--loss", default="space_match", help="default: %(default)s")
-    p.add_argument("--iterations", type=int, default=60, metavar="N", help="default: %(default)s")
+    p.add_argument("--iterations", type=int, default=80, metavar="N", help="default: %(default)s")
     p.add_argument("--save-freq", type=int, default=2, metavar="N", help="default: %(default)s")
     p.add_argument("--muons", type=float, default=6.0, metavar="CM")
     p.add_argument("--protons", type=float, default=3.0, metavar="CM")
@@ -81,12 +80,12 @@ def _text(results: list[dict], key: str) -> bool:
     return len({json.dumps(result.get(key)) for result in results}) > 1
 
 
-def _in_pieces(folder: Path, arguments: argparse.Namespace, seconds: tuple[float, float]) -> int:
+def _in_pieces(folder: Path, arguments: argparse.Namespace, starting: float) -> int:
     """Kill and resume until all kills are done, then let the fit end; the number of kills."""
     rng, killed, words, pieces = np.random.default_rng(arguments.seed), 0, _first(folder, arguments), folder / "pieces"
     while killed < arguments.kills and not (pieces / "result.json").exists():
         process = _fit(pieces, words)
-        _wait(rng, pieces / "checkpoint.npz", process, seconds)
+        _wait(rng, pieces / "checkpoint.npz", process, starting)
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
             killed += 1
@@ -97,14 +96,13 @@ def _in_pieces(folder: Path, arguments: argparse.Namespace, seconds: tuple[float
     return killed
 
 
-def _wait(rng: np.random.Generator, path: Path, process: subprocess.Popen, seconds: tuple[float, float]) -> None:
-    """Until a random moment: while the process starts, or some time after its first checkpoint."""
-    starting, between = seconds
+def _wait(rng: np.random.Generator, path: Path, process: subprocess.Popen, starting: float) -> None:
+    """Until a random moment: while the process starts, or between its checkpoints, however busy the machine is."""
     if rng.uniform() < EARLY:
         time.sleep(rng.uniform(0.0, 1.2 * starting))
         return
-    _until(path, process)
-    time.sleep(rng.uniform(0.0, 2.5 * between))
+    written = [_until(path, process) for _ in range(rng.integers(2, 4))]
+    time.sleep(rng.uniform(0.0, written[-1] - written[-2]))
 
 
 def _until(path: Path, process: subprocess.Popen) -> float:
