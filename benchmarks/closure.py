@@ -20,13 +20,18 @@ from larndsim.data.segments import concatenate
 PARAMETERS = ("Ab", "kb", "eField", "lifetime", "long_diff", "tran_diff")
 LIMITS = {"Ab": 0.01, "kb": 0.01, "eField": 0.01, "lifetime": 0.05, "long_diff": 0.05, "tran_diff": 0.05}  # percent
 PREDECESSOR = {"Ab": 0.02, "kb": 0.08, "eField": 0.001, "lifetime": 0.28, "long_diff": 0.2, "tran_diff": 0.17}
+# What makes Adam get there in 500 steps. The rates are in half ranges: the field moves hits the most, by far. Without
+# clipping, the memory of the first, long gradients would shorten all later steps.
+RATES = {"Ab": 0.1, "kb": 0.1, "eField": 0.03, "lifetime": 0.1, "long_diff": 0.1, "tran_diff": 0.1}
+CHOICES = {"gradient": {"lr": RATES, "schedule": "cosine", "clip": 0.1, "iterations": 500, "tolerance": 1e-3}}
 FIRST_PROTON = 1_000_000  # events of protons are numbered from here
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Fit, and print the table."""
-    options = json.loads(arguments.choices)
-    rows = []
+    options = CHOICES.get(arguments.method, {}) | json.loads(arguments.choices)
+    limits = LIMITS if arguments.within is None else dict.fromkeys(PARAMETERS, arguments.within)
+    rows: list[dict[str, Any]] = []
     print(header(), flush=True)
     for seed in seeds_of(arguments.seeds):
         result, seconds = closure(seed, arguments, options)
@@ -34,8 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
         off = {name: 100 * (result.values[name] / result.target[name] - 1) for name in PARAMETERS}
         rows.append({"seed": seed, "status": result.status, "steps": result.iterations, "seconds": seconds})
         rows[-1] |= {"off": off, "pulls": pulls}
-        print(line(rows[-1], arguments.noise), flush=True)
-    print(noisy_summary(rows) if arguments.noise else summary(rows))
+        print(line(rows[-1], None if arguments.noise else limits), flush=True)
+    print(noisy_summary(rows) if arguments.noise else summary(rows, limits))
     if arguments.out:
         Path(arguments.out).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
@@ -48,10 +53,18 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--seeds", default="1-10", metavar="A-B", help="of the targets (default: %(default)s)")
     p.add_argument("--loss", default="waveform", help="default: %(default)s")
     p.add_argument("--method", default="gauss-newton", help="default: %(default)s")
+    p.add_argument(
+        "--within", type=float, metavar="PERCENT", help="of the truth (default: what is asked of gauss-newton)"
+    )
     p.add_argument("--noise", action="store_true", help="targets from clocked electronics with all noise; loss hits")
     p.add_argument("--muons", type=float, default=200.0, metavar="CM")
     p.add_argument("--protons", type=float, default=50.0, metavar="CM")
-    p.add_argument("--choices", default="{}", metavar="JSON", help="further choices of the fit")
+    p.add_argument(
+        "--choices",
+        default="{}",
+        metavar="JSON",
+        help="further choices of the fit; they override those made here for its method",
+    )
     p.add_argument("--out", metavar="JSON", help="write the table to this file, too")
 
 
@@ -76,9 +89,9 @@ def closure(seed: int, arguments: argparse.Namespace, options: dict[str, Any]) -
     return result, time.perf_counter() - start
 
 
-def passed(row: dict[str, Any]) -> bool:
+def passed(row: dict[str, Any], limits: dict[str, float]) -> bool:
     """Whether a fit converged on the truth."""
-    return row["status"] == "converged" and all(abs(row["off"][name]) <= limit for name, limit in LIMITS.items())
+    return row["status"] == "converged" and all(abs(row["off"][name]) <= limit for name, limit in limits.items())
 
 
 def header() -> str:
@@ -87,19 +100,19 @@ def header() -> str:
     return f"{'seed':>6}{columns}{'steps':>7}{'seconds':>9}  status      (off by, in %)"
 
 
-def line(row: dict[str, Any], noise: bool = False) -> str:
-    """One fit."""
+def line(row: dict[str, Any], limits: dict[str, float] | None) -> str:
+    """One fit, and whether it missed the truth, where it can be asked to find it."""
     columns = "".join(f"{row['off'][name]:>11.5f}" for name in PARAMETERS)
-    verdict = row["status"] if noise or passed(row) else f"{row['status']}, MISSED"
+    verdict = row["status"] if limits is None or passed(row, limits) else f"{row['status']}, MISSED"
     return f"{row['seed']:>6}{columns}{row['steps']:>7}{row['seconds']:>9.1f}  {verdict}"
 
 
-def summary(rows: list[dict[str, Any]]) -> str:
+def summary(rows: list[dict[str, Any]], limits: dict[str, float]) -> str:
     """The worst of all seeds, what is asked for, and the best that the predecessor reached."""
     worst = {name: max(abs(row["off"][name]) for row in rows) for name in PARAMETERS}
-    lines = [("worst", worst), ("asked", LIMITS), ("before", PREDECESSOR)]
+    lines = [("worst", worst), ("asked", limits), ("before", PREDECESSOR)]
     text = [f"{title:>6}{''.join(f'{values[name]:>11.5f}' for name in PARAMETERS)}" for title, values in lines]
-    good, seconds = sum(map(passed, rows)), np.array([row["seconds"] for row in rows])
+    good, seconds = sum(passed(row, limits) for row in rows), np.array([row["seconds"] for row in rows])
     text.append(f"{good} of {len(rows)} good; seconds: median {np.median(seconds):.1f}, most {seconds.max():.1f}")
     return "\n".join(text)
 

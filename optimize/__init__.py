@@ -11,7 +11,7 @@ from typing import Any
 _HOMES = {
     "FitResult": "fitting",
     "fit": "fitting",
-    "Cuts": "dataset",
+    "Cuts": "cuts",
     "load_dataset": "dataset",
     "LOSSES": "losses",
     "get_loss": "losses",

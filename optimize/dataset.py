@@ -5,10 +5,9 @@ Lengths in cm; the drift is along z.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
@@ -17,29 +16,9 @@ from larndsim.checks import checked_segments
 from larndsim.data.segments import Segments, lengths
 from larndsim.errors import ArgumentError
 
+from .cuts import DEFAULT, Cuts
+
 PathLike = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """What a fit leaves out. A cut of 0 (a lowest value) or infinity (a highest) lets everything pass.
-
-    Near the anode and near the cathode, along the drift, and on short tracks, models and geometry are least certain.
-    Segments are cut first; length and direction of a track are those of what is left of it.
-    """
-
-    segment_length: float = 0.01  # cm: segments are longer than this
-    z_inner: float = 15.0  # cm: both ends of a segment lie beyond this |z|, in one half of the detector
-    z_outer: float = 28.0  # cm: and within this
-    track_length: float = 2.0  # cm: tracks are longer than this
-    cos_theta: float = 0.966  # tracks have a smaller |cos| of their angle to the drift, averaged over their length
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not isinstance(value, int | float | np.number) or math.isnan(value) or value < 0:
-                raise ArgumentError(f"cuts.{name}", "be a number of 0 or more", f"it is {value!r}")
-        if self.z_inner >= self.z_outer:
-            raise ArgumentError("cuts.z_inner", f"be less than z_outer = {self.z_outer:g}", f"it is {self.z_inner:g}")
 
 
 class Removed(NamedTuple):
@@ -87,7 +66,7 @@ class Dataset(NamedTuple):
 
 def load_dataset(
     source: Segments | np.ndarray | PathLike,
-    cuts: Cuts = Cuts(),
+    cuts: Cuts = DEFAULT,
     max_batch_len: float | None = None,
     batch_tracks: int | None = None,
     seed: int = 0,

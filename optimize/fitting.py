@@ -83,7 +83,7 @@ class FitResult(NamedTuple):
         }
 
 
-def fit(input: Any = None, params: Any = (), out: Any = None, resume: bool = False, **choices: Any) -> FitResult:
+def fit(input: Any = None, params: Any = None, out: Any = None, resume: bool = False, **choices: Any) -> FitResult:
     """Fit parameters of a detector so that the simulation of segments agrees with a target.
 
     `input` is a file of segments, or `Segments`; `params` are names, or a dict of name: learning rate. With `out`, a
@@ -93,7 +93,7 @@ def fit(input: Any = None, params: Any = (), out: Any = None, resume: bool = Fal
     choices = dict(choices)
     if input is not None:
         choices["input"] = input
-    if len(params):
+    if params is not None:
         choices["params"] = params
     if out is None:
         if resume:
@@ -116,9 +116,10 @@ def run_fit(settings: Settings, folder: Folder | None) -> FitResult:
             folder.start(settings)
         state, history, start = _start(problem, folder, start)
         state = _iterate(problem, settings, folder, (state, history, start))
+        if folder is not None:  # before the errors, which take time: an interruption must not cost the last steps
+            folder.save(state, history, problem.objective.scaling.names)
         result = _result(problem, settings, state, history, time.perf_counter() - start)
         if folder is not None:
-            folder.save(state, history, problem.objective.scaling.names)
             folder.finish(result.plain())
     return result
 

@@ -93,17 +93,21 @@ def torch_update(cls: Any) -> Update:
 
 
 def optax_update(function: Any) -> Update:
-    """Of a function of optax, made with rate one; its updates are then taken times the rates."""
-    tree = importlib.import_module("jax").tree_util
-    optimizer = function(1.0)
+    """Of a function of optax, made with rate one; its updates are then taken times the rates.
+
+    In double precision whatever that of the simulation is: a step costs nothing, and neither backend rounds more.
+    """
+    jax = importlib.import_module("jax")
+    tree, optimizer = jax.tree_util, function(1.0)
 
     def update(u: np.ndarray, gradient: np.ndarray, rates: np.ndarray, memory: Memory) -> tuple[np.ndarray, Memory]:
-        leaves, shape = tree.tree_flatten(optimizer.init(u))
-        if memory:
-            leaves = [memory[f"{row}"] for row in range(len(leaves))]
-        steps, state = optimizer.update(gradient, tree.tree_unflatten(shape, leaves), u)
-        held = {f"{row}": np.asarray(leaf) for row, leaf in enumerate(tree.tree_leaves(state))}
-        return u + rates * np.asarray(steps, dtype=np.float64), held
+        with jax.enable_x64(True):
+            leaves, shape = tree.tree_flatten(optimizer.init(u))
+            if memory:
+                leaves = [memory[f"{row}"] for row in range(len(leaves))]
+            steps, state = optimizer.update(gradient, tree.tree_unflatten(shape, leaves), u)
+            held = {f"{row}": np.asarray(leaf) for row, leaf in enumerate(tree.tree_leaves(state))}
+            return u + rates * np.asarray(steps, dtype=np.float64), held
 
     return update
 

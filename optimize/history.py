@@ -11,6 +11,7 @@ from .methods import State
 from .scaling import Scaling
 
 COLUMNS = ("iteration", "loss", "parameters", "gradient", "rejected", "wall_s")
+WIDE = ("parameters", "gradient")  # those with a column per parameter
 
 
 @dataclass
@@ -30,6 +31,8 @@ class History:
     def columns(self, until: int | None = None) -> dict[str, np.ndarray]:
         """The rows up to an iteration (default: all), column by column."""
         rows = self.rows if until is None else [row for row in self.rows if row[0] <= until]
+        if not rows:
+            return {name: np.zeros((0, 0) if name in WIDE else 0) for name in COLUMNS}
         return {name: np.array([row[i] for row in rows]) for i, name in enumerate(COLUMNS)}
 
     @classmethod

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,22 +14,29 @@ from larndsim.errors import ArgumentError
 from larndsim.io.atomic import replacing
 
 from .records import Run
-from .scans import Scan
 
-WIDTH, ROW = 9.0, 1.9  # inches
-TRUTH = {"color": "0.25", "ls": "--", "lw": 1.0}
+DPI = 130
+INK, FAINT, TRUTH = "#222222", "#e6e6e6", {"color": "#222222", "ls": "--", "lw": 1.2, "zorder": 1.5}
+STYLE = {
+    "font.size": 10, "axes.titlesize": 10.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#888888", "axes.labelcolor": INK,
+    "axes.grid": True, "grid.color": FAINT, "grid.linewidth": 0.7, "axes.axisbelow": True, "lines.linewidth": 1.6,
+    "xtick.color": "#666666", "ytick.color": "#666666", "xtick.labelcolor": INK, "ytick.labelcolor": INK,
+    "axes.formatter.useoffset": False, "axes.formatter.limits": (-3, 5), "axes.formatter.use_mathtext": True,
+    "legend.frameon": False, "legend.fontsize": 9, "figure.constrained_layout.use": True,
+}  # fmt: skip
 
 
 def save(figure: Any, path: str | os.PathLike[str]) -> None:
     """Write a picture, whole or not at all."""
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+        figure.savefig(temporary, dpi=DPI)
 
 
 def draw_all(runs: Sequence[Run]) -> dict[str, Any]:
     """All pictures that the runs allow, by name."""
     figures = {"parameters": draw_parameters(runs), "loss": draw_losses(runs)}
-    if any(run.target(name) is not None for run in runs for name in run.names):
+    if any(run.target(name) is not None and len(run.history["loss"]) for run in runs for name in run.names):
         figures["convergence"] = draw_convergence(runs)
     if len(runs) == 1 and np.isfinite(_correlation(runs[0])).any():
         figures["correlations"] = draw_correlations(runs[0])
@@ -36,121 +44,94 @@ def draw_all(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def draw_parameters(runs: Sequence[Run]) -> Any:
-    """Each parameter against iteration, its target dashed."""
+    """Each parameter against iteration; targets dashed, and the error of a fit as a band at its end."""
     names = list(dict.fromkeys(name for run in runs for name in run.names))
-    figure, axes = _rows(len(names))
-    for name, axis in zip(names, axes, strict=True):
-        for number, run in enumerate(run for run in runs if name in run.names):
-            column = run.history["parameters"][:, run.names.index(name)]
-            axis.plot(run.history["iteration"], column, color=f"C{number % 10}", label=run.name, marker=".", ms=3)
-            target = run.target(name)
-            if target is not None:
-                axis.axhline(target, **{**TRUTH, "color": f"C{number % 10}" if len(runs) > 1 else TRUTH["color"]})
-        axis.set_ylabel(f"{name}\n[{BOUNDS[name].unit}]")
-    axes[-1].set_xlabel("iteration")
-    _legend(axes[0], runs)
-    return figure
+    with style() as plt:
+        figure, axes = _panels(plt, len(names))
+        for name, axis in zip(names, axes, strict=True):
+            for number, run in enumerate(runs):
+                if name in run.names:
+                    _draw_parameter(axis, run, name, f"C{number % 10}", alone=len(runs) == 1)
+            axis.set_title(f"{name}  [{BOUNDS[name].unit}]" if BOUNDS[name].unit != "1" else name)
+        _legend(figure, axes[0], runs)
+        return figure
+
+
+def _draw_parameter(axis: Any, run: Run, name: str, color: str, alone: bool) -> None:
+    column, iteration = run.history["parameters"][:, run.names.index(name)], run.history["iteration"]
+    axis.plot(iteration, column, color=color, label="fit" if alone else run.name, **_dots(column))
+    found = run.result.get("parameters", {}).get(name, {})
+    if alone and found.get("error") is not None:
+        low, high = (found["value"] + sign * found["error"] for sign in (-1, 1))
+        axis.axhspan(low, high, color=color, alpha=0.18, lw=0, label="fitted ± error")
+    if (target := run.target(name)) is not None:
+        axis.axhline(target, label="target" if alone else None, **{**TRUTH, **({} if alone else {"color": color})})
 
 
 def draw_losses(runs: Sequence[Run]) -> Any:
     """The loss against iteration."""
-    figure, (axis,) = _rows(1, height=4.0)
-    for run in runs:
-        axis.plot(run.history["iteration"], _positive(run.history["loss"]), label=run.name, marker=".", ms=3)
-    axis.set(xlabel="iteration", ylabel="loss", yscale="log")
-    _legend(axis, runs)
-    return figure
+    with style() as plt:
+        figure, axis = plt.subplots(figsize=(8.0, 4.2))
+        for run in runs:
+            loss = _positive(run.history["loss"])
+            axis.plot(run.history["iteration"], loss, label=run.name, **_dots(loss))
+        axis.set(xlabel="iteration", ylabel="loss", yscale="log", title="loss")
+        _whole(axis)
+        if len(runs) > 1:
+            _legend(figure, axis, runs)
+        return figure
 
 
 def draw_convergence(runs: Sequence[Run]) -> Any:
     """How far each parameter is from its target, of all runs together: each run thin, their median bold."""
     names = list(dict.fromkeys(name for run in runs for name in run.names if run.target(name) is not None))
-    figure, axes = _rows(len(names))
-    for name, axis in zip(names, axes, strict=True):
-        curves = []
-        for run in runs:
-            target = run.target(name)
-            if target is not None:
-                off = np.abs(run.history["parameters"][:, run.names.index(name)] - target) / (abs(target) or 1.0)
-                curves.append(off)
-                axis.plot(run.history["iteration"], _positive(100 * off), color="C0", lw=0.8, alpha=0.5)
-        length = max(map(len, curves))
-        held = np.stack([np.concatenate([curve, np.full(length - len(curve), curve[-1])]) for curve in curves])
-        axis.plot(np.arange(length), _positive(100 * np.median(held, axis=0)), color="C1", lw=2, label="median")
-        axis.set(ylabel=f"{name}\noff by [%]", yscale="log")
-    axes[-1].set_xlabel("iteration")
-    axes[0].legend(fontsize=8)
-    return figure
+    with style() as plt:
+        figure, axes = _panels(plt, len(names))
+        for name, axis in zip(names, axes, strict=True):
+            curves = [curve for run in runs if len(curve := distance(run, name))]
+            for curve in curves:
+                axis.plot(_positive(curve), color="C0", lw=1.6 if len(curves) == 1 else 0.9, alpha=0.55)
+            if len(curves) > 1:
+                length = max(map(len, curves))
+                held = np.stack([np.pad(curve, (0, length - len(curve)), mode="edge") for curve in curves])
+                axis.plot(_positive(np.median(held, axis=0)), color="C3", lw=2.2, label=f"median of {len(curves)} runs")
+            axis.set(title=f"{name}: off by [%]", yscale="log")
+        if axes[0].get_legend_handles_labels()[0]:
+            axes[0].legend(loc="best")
+        return figure
+
+
+def distance(run: Run, name: str) -> np.ndarray:
+    """From the target at each iteration, in percent of it; empty where none is known. Axis: (row,)."""
+    target = run.target(name)
+    if target is None:
+        return np.zeros(0)
+    return 100.0 * np.abs(run.history["parameters"][:, run.names.index(name)] - target) / (abs(target) or 1.0)
 
 
 def draw_correlations(run: Run) -> Any:
     """Correlations of the fitted parameters."""
-    plt = _pyplot()
     matrix, count = _correlation(run), len(run.names)
-    figure, axis = plt.subplots(figsize=(0.7 * count + 2.5, 0.7 * count + 1.5), layout="constrained")
-    image = axis.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
-    axis.set_xticks(range(count), run.names, rotation=45, ha="right")
-    axis.set_yticks(range(count), run.names)
-    for i, j in np.ndindex(count, count):
-        dark = np.abs(matrix[i, j]) > 0.6
-        axis.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", fontsize=8, color="w" if dark else "k")
-    figure.colorbar(image, ax=axis, label="correlation")
-    return figure
+    with style() as plt:
+        figure, axis = plt.subplots(figsize=(0.75 * count + 2.6, 0.75 * count + 1.4))
+        image = axis.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0)
+        axis.set_xticks(range(count), run.names, rotation=40, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(count), run.names)
+        for i, j in np.ndindex(count, count):
+            text = f"{float(np.round(matrix[i, j], 2)) + 0.0:.2f}" if np.isfinite(matrix[i, j]) else "-"
+            dark = np.abs(matrix[i, j]) > 0.6
+            axis.text(j, i, text, ha="center", va="center", fontsize=9, color="white" if dark else INK)
+        axis.set_title("correlations")
+        figure.colorbar(image, ax=axis, shrink=0.85, ticks=(-1, -0.5, 0, 0.5, 1)).outline.set_visible(False)
+        return figure
 
 
-def draw_scan(scan: Scan) -> Any:
-    """Loss and gradient along one parameter, or the loss over two with its gradient as arrows."""
-    return _draw_line(scan) if len(scan.axes) == 1 else _draw_grid(scan)
-
-
-def _draw_line(scan: Scan) -> Any:
-    ((name, values),) = scan.axes.items()
-    figure, axes = _rows(2, height=3.0)
-    axes[0].plot(values, scan.loss, marker=".")
-    axes[0].set_ylabel("loss")
-    axes[1].plot(values, scan.gradient[:, 0], marker=".", label="exact")
-    axes[1].plot(values, np.gradient(scan.loss, values), ls=":", color="0.5", label="differences of the loss")
-    axes[1].axhline(0.0, color="0.8", lw=0.8)
-    axes[1].set(xlabel=f"{name} [{BOUNDS[name].unit}]", ylabel=f"d loss / d {name}")
-    axes[1].legend(fontsize=8)
-    for axis in axes:
-        if scan.target is not None:
-            axis.axvline(scan.target[name], **TRUTH)
-    return figure
-
-
-def _draw_grid(scan: Scan) -> Any:
-    plt = _pyplot()
-    from matplotlib.colors import LogNorm
-
-    (x_name, x), (y_name, y) = scan.axes.items()
-    figure, axis = plt.subplots(figsize=(8.0, 6.5), layout="constrained")
-    loss = scan.loss.T
-    spread = np.isfinite(loss).any() and np.nanmin(loss) > 0 and np.nanmax(loss) > 10 * np.nanmin(loss)
-    mesh = axis.pcolormesh(x, y, loss, norm=LogNorm() if spread else None, shading="nearest", cmap="viridis")
-    figure.colorbar(mesh, ax=axis, label="loss")
-    # arrows downhill, in units of each axis' range, so that they are seen to be at right angles to the contours
-    u, v = (-scan.gradient[..., k].T * np.ptp(values) for k, values in ((0, x), (1, y)))
-    length = np.hypot(u, v)
-    length[length == 0] = 1.0
-    axis.quiver(x, y, u / length, v / length, color="w", alpha=0.6, scale=40, width=0.002)
-    if scan.target is not None:
-        axis.plot(scan.target[x_name], scan.target[y_name], marker="*", ms=14, color="r", label="target")
-        axis.legend()
-    axis.set(xlabel=f"{x_name} [{BOUNDS[x_name].unit}]", ylabel=f"{y_name} [{BOUNDS[y_name].unit}]")
-    return figure
-
-
-def _rows(count: int, height: float = ROW) -> tuple[Any, list[Any]]:
-    figure, axes = _pyplot().subplots(
-        count, 1, sharex=True, squeeze=False, figsize=(WIDTH, height * count + 0.6), layout="constrained"
-    )
-    for axis in axes[:, 0]:
-        axis.grid(color="0.92", lw=0.6)
-    return figure, list(axes[:, 0])
-
-
-def _pyplot() -> Any:
+@contextmanager
+def style() -> Iterator[Any]:
+    """Matplotlib's pyplot, in our style for as long as a figure is drawn."""
     try:
         import matplotlib
     except ImportError as error:
@@ -159,8 +140,42 @@ def _pyplot() -> Any:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    plt.close("all")
-    return plt
+    with plt.rc_context(STYLE):  # type: ignore[arg-type]
+        yield plt
+    plt.close("all")  # figures live on without it
+
+
+def _panels(plt: Any, count: int) -> tuple[Any, list[Any]]:
+    """So many axes against iteration, in one column, or in two where there are many."""
+    columns = 1 if count < 3 else 2
+    rows = -(-count // columns)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        sharex=True,
+        squeeze=False,
+        figsize=(5.0 * columns + (3.0 if columns == 1 else 0.0), 2.3 * rows + 0.5),
+    )
+    axes = list(grid.flat)
+    for axis in axes[count:]:
+        axis.remove()
+    for axis in axes[max(count - columns, 0) : count]:
+        axis.set_xlabel("iteration")
+        axis.tick_params(labelbottom=True)
+        _whole(axis)
+    return figure, axes[:count]
+
+
+def _whole(axis: Any) -> None:
+    """Ticks at whole iterations alone."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _dots(column: np.ndarray) -> dict[str, Any]:
+    """Iterations are seen one by one while they are few."""
+    return {"marker": "o", "ms": 3.5} if len(column) <= 40 else {}
 
 
 def _positive(values: np.ndarray) -> np.ndarray:
@@ -173,6 +188,8 @@ def _correlation(run: Run) -> np.ndarray:
     return np.array(run.result.get("correlation", []), dtype=np.float64)
 
 
-def _legend(axis: Any, runs: Sequence[Run]) -> None:
-    if 1 < len(runs) <= 12:
-        axis.legend(fontsize=8)
+def _legend(figure: Any, axis: Any, runs: Sequence[Run]) -> None:
+    """One legend above all panels, unless there are too many runs to tell apart."""
+    handles, labels = axis.get_legend_handles_labels()
+    if len(runs) <= 12 and handles:
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))

@@ -77,10 +77,10 @@ def make_simulator(s: Settings, electronics: str | None = None) -> Simulator:
 
 
 def make_loss(s: Settings, detector: Detector) -> Any:
-    """The loss of the settings; that of hits takes the threshold of the detector, below which it predicts none."""
+    """The loss of the settings; its threshold is that of the detector, below which no hit is predicted."""
     loss = get_loss(s.loss, **s.loss_options)
     threshold = detector.electronics.threshold
-    if s.loss == "hits" and "threshold" not in s.loss_options and np.ndim(threshold) == 0:
+    if hasattr(loss, "threshold") and "threshold" not in s.loss_options and np.ndim(threshold) == 0:
         return get_loss(s.loss, **s.loss_options, threshold=float(threshold))
     return loss
 

@@ -26,7 +26,7 @@ from larndsim.data.segments import Segments
 from larndsim.errors import ArgumentError
 from larndsim.io.atomic import replacing
 
-from .history import History
+from .history import WIDE, History
 from .methods import State
 from .settings import Settings, make_settings, read_yaml
 
@@ -41,6 +41,27 @@ MAY_CHANGE = ("iterations", "save_freq")  # between an interrupted run and the o
 MEMORY = "memory."
 
 
+def check_folder(argument: str, path: str | os.PathLike[str]) -> None:
+    """Refuse a path at which no folder can be, before anything takes time."""
+    nearest = Path(path).absolute()
+    while not os.path.lexists(nearest):
+        nearest = nearest.parent
+    if not os.path.isdir(nearest):
+        raise ArgumentError(argument, "be a folder", f"{nearest} is none", "Choose another.")
+    if not os.access(nearest, os.W_OK):
+        raise ArgumentError(argument, "be a folder that can be written", f"{nearest} cannot", "Choose another.")
+
+
+def make_folder(argument: str, path: str | os.PathLike[str]) -> Path:
+    """The folder, made where there is none."""
+    check_folder(argument, path)
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(argument, "be a folder", f"{path}: {error.strerror}", "Choose another.") from error
+    return Path(path)
+
+
 class Folder:
     """The folder of a run."""
 
@@ -48,7 +69,8 @@ class Folder:
         self.path = Path(path)
 
     def check_new(self, settings: Settings) -> None:
-        """Refuse a folder that holds a run, and settings that it could not hold."""
+        """Refuse a folder that holds a run, a place that can be none, and settings that it could not hold."""
+        check_folder("out", self.path)
         if (self.path / CONFIG).exists():
             remedy = "Resume it, or choose another folder."
             raise ArgumentError("out", "be a folder without a run", f"{self.path} has one", remedy)
@@ -64,7 +86,7 @@ class Folder:
         """Make the folder, where there is none, and write the settings; segments from memory become a file."""
         if (self.path / CONFIG).exists():
             return
-        self._make()
+        make_folder("out", self.path)
         values = settings.plain() if not isinstance(settings.input, Segments) else self._with_segments(settings)
         with replacing(self.path / CONFIG) as temporary:
             temporary.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
@@ -97,6 +119,8 @@ class Folder:
 
     def load(self) -> tuple[State, History] | None:
         """The last checkpoint, if there is one."""
+        for left in self.path.glob(f".*.{'[0-9a-f]' * 8}.*"):  # half a file of a process that was killed
+            left.unlink(missing_ok=True)
         path = self.path / CHECKPOINT
         if not path.exists():
             return None
@@ -116,13 +140,6 @@ class Folder:
         with replacing(self.path / RESULT) as temporary:
             temporary.write_text(json.dumps(finite(result), indent=2) + "\n", encoding="utf-8")
 
-    def _make(self) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = f"{self.path} cannot be one: {error.strerror}"
-            raise ArgumentError("out", "be a folder", reason, "Choose another.") from error
-
     def _with_segments(self, settings: Settings) -> dict[str, Any]:
         from larndsim.io import write_segments
 
@@ -141,6 +158,8 @@ class Run:
         with h5py.File(self.path / HISTORY) as file:
             self.names = tuple(str(name) for name in file.attrs["parameters"])
             self.history = {name: file[name][:] for name in file}
+        if not len(self.history["iteration"]):  # it failed at its start
+            self.history |= {name: np.zeros((0, len(self.names))) for name in WIDE}
         self.settings = read_yaml(self.path / CONFIG)
         text = self.path / RESULT
         self.result: dict[str, Any] = json.loads(text.read_text(encoding="utf-8")) if text.exists() else {}

@@ -19,10 +19,16 @@ from .plots import draw_all
 from .records import Run
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } img { max-width: 100% }
-th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #ddd } th:first-child { text-align: left }
-pre { background: #f6f6f6; padding: 1rem; overflow-x: auto } .failed, .max_iterations { color: #b00 }
+body { font: 16px/1.55 system-ui, sans-serif; color: #222; background: #fff; max-width: 64rem; margin: 2rem auto 4rem }
+body { padding: 0 1rem } h1 { font-size: 1.7rem } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem }
+div { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .35rem .9rem; text-align: right; border-bottom: 1px solid #e4e4e4; white-space: nowrap }
+tr:first-child th { border-bottom: 2px solid #888; color: #555; font-weight: 600 } th:first-child { text-align: left }
+td:nth-child(2) { color: #777; text-align: left } th:nth-child(2) { text-align: left }
+pre { background: #f6f7f8; padding: .8rem 1rem; overflow-x: auto; border-radius: .4rem; font-size: .85rem }
+b { padding: .15rem .6rem; border-radius: 1rem; background: #d9f2df; color: #12602b }
+b.failed, b.max_iterations { background: #fbdedb; color: #96190f } summary { cursor: pointer; margin-top: 1rem }
+img { max-width: 100%; height: auto } footer { color: #888; margin-top: 3rem; font-size: .85rem }
 """
 TITLES = {
     "parameters": "Parameters",
@@ -43,8 +49,9 @@ def report(runs: Sequence[Run]) -> str:
     title = f"Fit {', '.join(run.name for run in runs)}" if len(runs) < 4 else f"{len(runs)} fits"
     pictures = [f"<h2>{TITLES[name]}</h2>\n{_image(figure, name)}" for name, figure in draw_all(runs).items()]
     body = [f"<h1>{escape(title)}</h1>", *map(_result, runs), *pictures, *map(_settings, runs)]
-    head = f'<meta charset="utf-8">\n<title>{escape(title)}</title>\n<style>{STYLE}</style>'
-    foot = f"<p>larndsim {__version__}</p>"
+    phone = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = f'<meta charset="utf-8">\n{phone}\n<title>{escape(title)}</title>\n<style>{STYLE}</style>'
+    foot = f"<footer>larndsim {__version__}</footer>"
     return "\n".join(["<!doctype html>", '<html lang="en">', head, *body, foot, "</html>", ""])
 
 
@@ -59,7 +66,7 @@ def _result(run: Run) -> str:
     text = f"<p>{status} after {r['iterations']} steps and {r['wall_s']:.1f} s. {escape(r['message'])}</p>"
     header = "".join(f"<th>{x}</th>" for x in ("parameter", "unit", "initial", "fitted", "error", "target", "off by"))
     rows = "\n".join(_row(key, value) for key, value in r["parameters"].items())
-    return f"{name}\n{text}\n<table>\n<tr>{header}</tr>\n{rows}\n</table>\n{dataset}"
+    return f"{name}\n{text}\n<div><table>\n<tr>{header}</tr>\n{rows}\n</table></div>\n{dataset}"
 
 
 def _row(name: str, values: dict[str, Any]) -> str:

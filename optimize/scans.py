@@ -41,7 +41,7 @@ class Scan(NamedTuple):
 
 def scan(
     input: Any = None,
-    params: Any = (),
+    params: Any = None,
     points: int = 21,
     ranges: Mapping[str, tuple[float, float]] | None = None,
     **choices: Any,
@@ -53,7 +53,7 @@ def scan(
     """
     if input is not None:
         choices["input"] = input
-    if len(params):
+    if params is not None:
         choices["params"] = params
     choices = {"method": "lbfgs", **choices}  # any method that takes every loss and mode
     settings = make_settings(choices)

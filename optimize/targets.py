@@ -11,8 +11,9 @@ from larndsim.data.segments import concatenate
 from larndsim.detector import Detector
 from larndsim.errors import ArgumentError
 
+from .cuts import OPEN, make_cuts
 from .dataset import load_dataset
-from .settings import OPEN, Settings, make_cuts
+from .settings import Settings
 
 PIXEL = ("event", "plane", "ix", "iy")
 

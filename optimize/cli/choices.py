@@ -7,7 +7,8 @@ from typing import Any
 
 from larndsim.errors import ArgumentError
 
-from ..settings import KEYS, OPEN, read_yaml
+from ..cuts import OPEN
+from ..settings import KEYS, read_yaml
 
 
 def add_choices(parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = ()) -> None:
@@ -28,6 +29,16 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
         if value is not None:
             values[name] = _value(name, value)
     return values
+
+
+def taken_out(arguments: argparse.Namespace, choices: dict[str, Any]) -> str:
+    """The folder to write to, of the flag or else of the file; it is no choice of a fit, so it is taken out of them."""
+    stored = choices.pop("out", None)
+    folder = stored if arguments.out is None else arguments.out
+    if not isinstance(folder, str) or not folder:
+        but = "it is not" if folder is None else f"it is {folder!r}"
+        raise ArgumentError("--out", "be given", but, "Name a folder, here or in the file of --config.")
+    return folder
 
 
 def _value(name: str, value: Any) -> Any:
@@ -75,7 +86,7 @@ def _kind(metadata: Any) -> dict[str, Any]:
         return {"nargs": "+", "metavar": metavar}
     if kind == "numbers":
         return {"nargs": "+", "type": int, "metavar": metavar}
-    return {"type": kind, "metavar": metavar}
+    return {"type": str if kind == "file" else kind, "metavar": metavar}
 
 
 def _help(item: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from .choices import add_choices, choices_of
+from .choices import add_choices, choices_of, taken_out
 
 EXAMPLE = "larndsim-optimize fit --input muons.h5 --params Ab lifetime --seed 1 --out RUN"
 NOT_CONVERGED = 3
@@ -16,7 +16,7 @@ NOT_CONVERGED = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the run is recorded, and all choices."""
-    parser.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
+    parser.add_argument("--out", metavar="RUN", help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     add_choices(parser)
 
@@ -27,8 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
     from .log import log_to_stderr
 
     log_to_stderr()
-    result = fit(out=arguments.out, resume=arguments.resume, **choices_of(arguments))
+    choices = choices_of(arguments)
+    out = taken_out(arguments, choices)
+    result = fit(out=out, resume=arguments.resume, **choices)
     print(result.table())
     print(f"{result.status} after {result.iterations} steps and {result.wall_s:.1f} s: {result.message}")
-    print(f"see {arguments.out}/result.json")
+    print(f"see {out}/result.json")
     return 0 if result.converged else NOT_CONVERGED

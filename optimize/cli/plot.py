@@ -18,18 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw and write."""
-    from pathlib import Path
-
     from larndsim.errors import ArgumentError
 
     from ..plots import draw_all, save
-    from ..records import Run
+    from ..records import Run, make_folder
 
     runs = [Run(path) for path in arguments.runs]
     if arguments.out is None and len(runs) > 1:
         raise ArgumentError("--out", "be given with several runs", "it is not", "Name a folder for the pictures.")
-    folder = Path(arguments.out or arguments.runs[0])
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder("--out", arguments.out or arguments.runs[0])
     for name, figure in draw_all(runs).items():
         save(figure, folder / f"{name}.png")
         print(f"{folder}/{name}.png")

@@ -74,6 +74,18 @@ def compiled(method: Callable[..., Any], backend: Backend) -> Callable[..., Any]
     return backend.compile(method)
 
 
+def presence(charge: Any, threshold: Any, resolution: float) -> Any:
+    """The weight of a hit: 0 at the threshold, where hits come and go, and 1 some resolutions above."""
+    above = ep.maximum(charge - threshold, 0.0) * (1 / resolution)
+    return 1.0 - ep.exp(-0.5 * above * above)
+
+
+def threshold_of(option: float | None, target: np.ndarray) -> np.float64:
+    """The threshold that was given, or the smallest charge of the target's hits."""
+    lowest = target["charge"].min(initial=np.inf)
+    return np.float64(option or (lowest if np.isfinite(lowest) else 0.0))
+
+
 def on_steps(count: int, ladder: np.ndarray = LADDER) -> int:
     """A length of at least `count` that batches share, and what is compiled for it."""
     return int(on_ladder(np.array([count]), ladder)[0])

@@ -12,7 +12,19 @@ from larndsim.backend import Backend
 from larndsim.backend.operations import to_real
 from larndsim.data.hits import Hits
 
-from .base import CHARGE, TIME, ResidualLoss, check_hits, check_positive, lengthened, on_fine_steps, on_steps, rows_of
+from .base import (
+    CHARGE,
+    TIME,
+    ResidualLoss,
+    check_hits,
+    check_positive,
+    lengthened,
+    on_fine_steps,
+    on_steps,
+    presence,
+    rows_of,
+    threshold_of,
+)  # fmt: skip
 
 IDENTITY = ("event", "plane", "ix", "iy", "order")
 
@@ -53,11 +65,9 @@ class HitsLoss(ResidualLoss):
         reference = np.broadcast_to(prediction.reference, row.shape)[found]
         columns = target["charge"][row[found]], target["tick"][row[found]] - reference, np.ones(len(reference))
         known[:, np.flatnonzero(found)] = columns
-        lowest = target["charge"].min(initial=np.inf)
-        threshold = self.threshold or (lowest if np.isfinite(lowest) else 0.0)
         elsewhere = np.pad(elsewhere, (0, on_steps(len(elsewhere)) - len(elsewhere)))
         own = (prediction.charge, prediction.tick, prediction.mask)
-        constants = (*known, elsewhere, np.float64(threshold))
+        constants = (*known, elsewhere, threshold_of(self.threshold, target))
         return *(lengthened(column, length) for column in own), *map(backend.asarray, constants)
 
     def differences(
@@ -65,18 +75,13 @@ class HitsLoss(ResidualLoss):
         threshold: Any,
     ) -> Any:  # fmt: skip
         """Residuals of charge, time and presence, slot by slot, then of the hits elsewhere."""
-        weight = to_real(mask, charge) * self._presence(charge, threshold)
-        known_weight = found * self._presence(known_charge, threshold)
+        weight = to_real(mask, charge) * presence(charge, threshold, self.charge)
+        known_weight = found * presence(known_charge, threshold, self.charge)
         both = weight * known_weight
         parts = (
             both * (charge - known_charge) * (1 / self.charge),
             both * (tick - known_tick) * (1 / self.time),
             (weight - known_weight) * self.unmatched,
-            self._presence(elsewhere, threshold) * self.unmatched,
+            presence(elsewhere, threshold, self.charge) * self.unmatched,
         )
         return ep.concatenate(parts, axis=0)
-
-    def _presence(self, charge: Any, threshold: Any) -> Any:
-        """The weight of a hit: 0 at the threshold, 1 some resolutions above."""
-        above = ep.maximum(charge - threshold, 0.0) * (1 / self.charge)
-        return 1.0 - ep.exp(-0.5 * above * above)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import eagerpy as ep
 import numpy as np
@@ -13,34 +13,48 @@ from larndsim.backend import Backend
 from larndsim.backend.operations import constant, take_along
 from larndsim.data.hits import Hits
 
-from .base import CHARGE, DEPTH, Loss
+from .base import CHARGE, DEPTH, Loss, check_positive, presence, threshold_of
 from .points import Points, Slots, paired, pairs, predicted, squared_distance
 
 FAR = 1e12  # a squared distance beyond every real one
 
 
 class Nearest(Loss):
-    """Half the mean squared distance of a hit to its nearest, over the target's hits, both ways."""
+    """Half the mean squared distance of a hit to its nearest, over the target's hits, both ways.
 
+    A hit that is only on one side lies far from all others, and the last hit of a pixel comes and goes where its charge
+    passes the `threshold` (electrons; default: the smallest charge in the target). So each hit counts with a weight
+    that fades to zero there: the nearer the truth, the less do such hits weigh.
+    """
+
+    charge: float
     unmatched: float
+    threshold: float | None
+
+    free: ClassVar[tuple[str, ...]] = ("threshold",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.threshold is not None:
+            check_positive("threshold", self.threshold)
 
     def arguments(self, prediction: Hits, target: np.ndarray, backend: Backend) -> tuple:
-        return paired(prediction, target, backend)
+        return *paired(prediction, target, backend), backend.asarray(threshold_of(self.threshold, target))
 
-    def formula(self, slots: Slots, known: Points) -> Any:
+    def formula(self, slots: Slots, known: Points, threshold: Any) -> Any:
         """Hits in events where the other side has none cost `unmatched` resolutions each."""
         points = predicted(slots)
         matching, compared = self.distances(points, known)
         matching = constant(matching) + (1.0 - pairs(points, known)) * FAR
         there = _at_nearest(matching, compared)
         back = _at_nearest(matching.transpose((0, 2, 1)), compared.transpose((0, 2, 1)))
-        total = self._sum(there, points, known) + self._sum(back, known, points)
+        total = self._sum(there, points, known, threshold) + self._sum(back, known, points, threshold)
         return 0.5 * total / ep.maximum(known.real.sum(), 1.0)
 
-    def _sum(self, distance: Any, points: Points, others: Points) -> Any:
+    def _sum(self, distance: Any, points: Points, others: Points, threshold: Any) -> Any:
         lonely = ep.expand_dims(others.counts(), 1) < 0.5
         distance = ep.where(lonely, ep.zeros_like(distance) + self.unmatched**2, distance)
-        return (distance * points.real).sum()
+        return (distance * points.real * presence(points.charge, threshold, self.charge)).sum()
 
     @abstractmethod
     def distances(self, points: Points, known: Points) -> tuple[Any, Any]:
@@ -54,6 +68,7 @@ class SpaceMatch(Nearest):
     charge: float = CHARGE  # electrons
     z: float = DEPTH  # cm
     unmatched: float = 10.0
+    threshold: float | None = None
 
     def distances(self, points: Points, known: Points) -> tuple[Any, Any]:
         matching = squared_distance(points, known, {"x": 1.0, "y": 1.0, "z": 1.0})
@@ -67,6 +82,7 @@ class Chamfer(Nearest):
     charge: float = CHARGE
     position: float = 0.2
     unmatched: float = 10.0
+    threshold: float | None = None
 
     def distances(self, points: Points, known: Points) -> tuple[Any, Any]:
         scales = {"x": self.position, "y": self.position, "z": self.position, "charge": self.charge}

@@ -14,6 +14,7 @@ from ..objective import Objective
 from .base import CONVERGED, FAILED, State, not_finite, without_effect
 
 WINDOW = 50  # steps that the parameters have to stand still for
+FREE = 10.0  # tolerances that the learning rate has to allow meanwhile
 LAST = 0.01  # what the schedules come down to
 
 # How the learning rate changes with the share of the iterations that are done, 0 to 1.
@@ -32,7 +33,7 @@ class Gradient:
 
     `rates` (parameter,) are in units of half a parameter's range. With `batches_per_step`, each step takes the next
     few batches, in an order that `seed` shuffles anew each time all have been taken. `clip` limits the length of the
-    gradient. It converges when no parameter has moved by more than `tolerance` for a while.
+    gradient. It converges when no parameter has moved by more than `tolerance` for a while, though it was free to.
     """
 
     rates: np.ndarray
@@ -72,7 +73,8 @@ class Gradient:
         memory = {f"@{key}": value for key, value in inner.items()}
         memory |= {"recent": recent, "brake": np.array(min(1.0, 2.0 * brake))}
         state = state._replace(u=u, loss=loss, gradient=gradient, memory=memory, in_a_row=0)
-        if len(recent) == WINDOW and np.ptp(recent, axis=0).max() < self.tolerance:
+        free = bool((WINDOW * rates >= FREE * self.tolerance).all())
+        if len(recent) == WINDOW and free and np.ptp(recent, axis=0).max() < self.tolerance:
             return state.finished(CONVERGED, f"No parameter moved by {self.tolerance:g} in {WINDOW} steps.")
         return state
 

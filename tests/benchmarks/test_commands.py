@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 
+import h5py
 import numpy as np
 import pytest
 
 from benchmarks.__main__ import COMMANDS, main
+from benchmarks.resume import differences
 from benchmarks.samples import muons, muons_of, parts
 from larndsim.data.segments import concatenate
 
@@ -45,6 +47,23 @@ def test_commands(command, rows, tmp_path, capsys):
     assert len(result["rows"]) == rows
     assert (tmp_path / f"{name}.png").stat().st_size > 1000
     assert (tmp_path / f"{name}.md").read_text().splitlines()[0] in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_fit_that_is_killed_ends_as_if_it_had_not_been(capsys):
+    assert main(["resume", "--kills", "2", "--iterations", "24", "--muons", "3", "--protons", "1"]) == 0
+    assert "result and history agree bit for bit" in capsys.readouterr().out
+
+
+def test_a_difference_of_one_bit_is_found(tmp_path):
+    for name, value in (("a", 1.0), ("b", np.nextafter(1.0, 2.0)), ("c", 1.0)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "result.json").write_text(json.dumps({"loss": value, "wall_s": id(folder)}))
+        with h5py.File(folder / "history.h5", "w") as file:
+            file["loss"], file["wall_s"] = [value], [float(id(folder))]
+    assert differences(tmp_path / "a", tmp_path / "b") == ["history.loss", "loss"]
+    assert differences(tmp_path / "a", tmp_path / "c") == []
 
 
 def test_no_such_device(capsys, tmp_path):

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from optimize.cli import COMMANDS, main
+from optimize.cli.scan import USELESS
 from optimize.methods import State
+from optimize.objective import Normal, Objective
 from optimize.scans import scan
 from tests.optimize.conftest import DETECTOR
 
@@ -78,6 +80,67 @@ def test_bad_input_is_one_sentence_and_no_folder(words, sentence, segments_file,
     assert sentence in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("params: 3", "`params` must be names of parameters, but it is 3"),
+        ("cuts: [1]", "`cuts` must be numbers by name"),
+        ("seed: many", "`seed` must be a whole number"),
+        ("- 1", "`config` must hold lines of `name: value`"),
+        ("out: 3", "`--out` must be given, but it is 3"),
+        ("colour: red", "`colour` must be a choice of a fit"),
+        ("lr: .inf\nmethod: gradient", "`lr` must be a number"),
+    ],
+)
+@pytest.mark.parametrize("command", ["fit", "scan"])
+def test_wrong_lines_of_a_file_are_one_sentence(command, content, sentence, segments_file, tmp_path, capsys):
+    config = tmp_path / "fit.yaml"
+    config.write_text(content + "\n")
+    start = [command, "--config", str(config), "--input", str(segments_file)]
+    start += [] if "params" in content else ["--params", "Ab"]
+    start += [] if "out" in content else ["--out", str(tmp_path / "run")]
+    if command == "scan" and "lr" in content:
+        sentence = "`method` must be left out of a scan"
+    assert main(start) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [config]
+
+
+def test_the_file_may_hold_the_folder_and_a_run_repeats_another(segments_file, tmp_path, run, capsys):
+    config = tmp_path / "fit.yaml"
+    config.write_text(f"input: {segments_file}\nparams: [Ab]\ncuts: none\nloss: waveform\nout: {tmp_path / 'a'}\n")
+    assert main(["fit", "--config", str(config)]) == 0
+    assert (tmp_path / "a" / "result.json").exists()
+    assert main(["fit", "--config", str(run / "config.yaml"), "--out", str(tmp_path / "b")]) == 0
+    first, again = (json.loads((folder / "result.json").read_text()) for folder in (run, tmp_path / "b"))
+    assert first["parameters"] == again["parameters"]
+    assert main(["fit", "--config", str(run / "config.yaml")]) == 2
+    assert "`--out` must be given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["fit", "scan", "plot"])
+def test_a_file_is_no_folder(command, segments_file, tmp_path, run, capsys):
+    (tmp_path / "file").write_text("x")
+    words = [str(run)] if command == "plot" else [*FIT[1:3], *FAST, "--input", str(segments_file)]
+    for out in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        assert main([command, *words, "--out", str(out)]) == 2
+        assert re.search(r"Argument `(--)?out` must be a folder, but \S+ is none", capsys.readouterr().err)
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_a_run_that_failed_at_once_can_be_drawn(segments_file, tmp_path, monkeypatch, capsys):
+    """It has no iteration at all."""
+    monkeypatch.setattr(Objective, "normal", lambda self, u: Normal(float("nan"), np.eye(2), np.zeros(2), 1))
+    folder = tmp_path / "run"
+    assert main([*FIT, *FAST, "--input", str(segments_file), "--out", str(folder)]) == 3
+    assert "not finite at the initial values" in capsys.readouterr().out
+    assert main(["plot", str(folder)]) == 0
+    assert main(["report", str(folder)]) == 0
+    assert main(["fit", "--resume", "--out", str(folder)]) == 3
 
 
 def test_unknown_flags(capsys):
@@ -154,6 +217,8 @@ def test_scan_of_two(segments_file, tmp_path):
         (["--params", "Ab", "--range", "kb=0.04:0.05"], "it is of kb"),
         (["--params", "Ab", "--range", "Ab=0.9"], "NAME=LOW:HIGH"),
         (["--params", "Ab", "--range", "Ab=0.1:0.9"], "keep Ab within"),
+        (["--params", "Ab", "--range", "Ab=0.9:0.8"], "have its lower end first"),
+        (["--params", "Ab", "--range", "Ab=nan:0.8"], "have its lower end first"),
     ],
 )
 def test_scan_refusals(words, sentence, segments_file, tmp_path, capsys):
@@ -161,6 +226,19 @@ def test_scan_refusals(words, sentence, segments_file, tmp_path, capsys):
     assert main([*common, *words]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "scan").exists()
+
+
+@pytest.mark.parametrize("name", USELESS)
+def test_a_scan_refuses_what_it_would_ignore(name, segments_file, tmp_path, capsys):
+    words = ["scan", "--input", str(segments_file), "--params", "Ab", "--out", str(tmp_path / "scan")]
+    with pytest.raises(SystemExit) as stop:
+        main([*words, f"--{name.replace('_', '-')}", "1"])
+    assert stop.value.code == 2
+    assert f"unrecognized arguments: --{name.replace('_', '-')}" in capsys.readouterr().err
+    config = tmp_path / "scan.yaml"
+    config.write_text(f"{name}: 1\n")
+    assert main([*words, "--config", str(config)]) == 2
+    assert f"`{name}` must be left out of a scan" in capsys.readouterr().err
 
 
 def test_scan_in_the_library(segments):

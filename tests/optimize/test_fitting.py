@@ -9,6 +9,7 @@ import larndsim
 import optimize
 from larndsim import ArgumentError
 from larndsim.data.hits import HIT_FIELDS
+from optimize.losses import LOSSES
 from optimize.objective import Objective
 from optimize.problem import make_problem
 from optimize.settings import make_settings
@@ -48,6 +49,24 @@ def test_modes_agree(segments, mode):
         ends = [u + sign * step * np.eye(len(u))[row] for sign in (1, -1)]
         up, down = (problem.objective.value_and_grad(end)[0] for end in ends)
         assert slope == pytest.approx((up - down) / (2 * step), rel=1e-4, abs=1e-5 * value)
+
+
+EVERY = [*((name, {}) for name in LOSSES), *(("soft_dtw", {"compare": c}) for c in ("charge", "time"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("loss", "options"), EVERY)
+def test_gradient_by_parameters_against_finite_differences(loss, options, differentiable_backend):
+    """Of every loss, through the whole simulation."""
+    choices = {"loss": loss, "loss_options": options, "method": "lbfgs", "dtype": "float64", "set_target": {"Ab": 0.82}}
+    names = ("Ab", "eField", "lifetime", "tran_diff")
+    objective = problem_of(sample(3.0, 1.0), names, backend=differentiable_backend, **choices).objective
+    u = objective.scaling.scaled({**DETECTOR.parameters._asdict(), "Ab": 0.82}) + 0.013
+    value, gradient = objective.value_and_grad(u)
+    direction, step = np.array([0.3, 0.2, -0.5, 0.7]), 1e-5
+    up, down = (objective.value_and_grad(u + sign * step * direction)[0] for sign in (1, -1))
+    assert value > 0
+    assert gradient @ direction == pytest.approx((up - down) / (2 * step), rel=1e-4, abs=1e-7 * value)
 
 
 def test_the_normal_equations_have_the_gradient_of_the_loss(segments):

@@ -152,6 +152,23 @@ def test_hits_that_fade_leave_no_step():
     assert float(there) == pytest.approx(float(gone), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["space_match", "chamfer"])
+def test_a_hit_that_fades_takes_no_part_in_the_nearest(name):
+    """A hit at the threshold, without partner, may come and go on either side: the loss does not notice."""
+    backend = backend_of("numpy")
+    whole, lacking = hits(backend, seed=1), hits(backend, missing=(5,))
+    faint = whole._replace(charge=np.where(np.arange(len(whole.event)) == 5, 7000.0, whole.charge))
+    gone = whole._replace(mask=np.arange(len(whole.event)) != 5)
+
+    def cost(prediction, target, threshold):
+        target = target.numpy()
+        return float(get_loss(name, threshold=threshold).value(prediction, target, backend)) * len(target)
+
+    assert cost(faint, lacking, 7000.0) == pytest.approx(cost(gone, lacking, 7000.0), rel=1e-12)
+    assert cost(lacking, faint, 7000.0) == pytest.approx(cost(lacking, gone, 7000.0), rel=1e-12)
+    assert cost(lacking, faint, 1e-3) > 1.2 * cost(lacking, gone, 1e-3)
+
+
 def test_residuals_make_the_value(differentiable_backend):
     backend = backend_of(differentiable_backend)
     prediction, target = pair("some not found", backend)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from larndsim import ArgumentError
+from optimize.gradients import KNOWN, get_update
 from optimize.methods import METHODS, Gradient
 from optimize.methods.gradient import SCHEDULES
 from tests.optimize.conftest import Bowl
@@ -120,6 +122,75 @@ def test_optimizers_by_name(name, differentiable_backend):
     bowl = Bowl(INSIDE, backend=differentiable_backend)
     state = solve(make("gradient", optimizer=name), bowl, most=40)
     assert state.loss < 0.7 * bowl.normal(START).loss
+
+
+CURVES = np.array([1.0, 30.0, 0.2])
+START_OF_OPTIMIZERS = np.array([0.5, -0.3, 0.8])
+EACH = np.array([0.05, 0.01, 0.1])
+
+
+def walk(name, backend, steps=12):
+    """Where our update of an optimiser leads on a bowl, its memory going through plain arrays."""
+    update, u, memory = get_update(name, backend), START_OF_OPTIMIZERS, {}
+    for _ in range(steps):
+        u, memory = update(u, CURVES * u, EACH, memory)
+        assert all(isinstance(value, np.ndarray) and value.dtype.kind in "fiub" for value in memory.values())
+    return u
+
+
+# fmt: off
+TORCH = (
+    "adafactor", "adadelta", "adagrad", "adam", "adamax", "adamw", "asgd", "nadam", "radam", "rmsprop", "rprop", "sgd",
+)
+OPTAX = (
+    "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "adan", "lamb", "lion", "nadam",
+    "radam", "rmsprop", "rprop", "sgd", "yogi",
+)
+# fmt: on
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_every_optimizer_of_torch_is_itself(name):
+    """The same steps as torch.optim takes when it keeps its own memory."""
+    torch = pytest.importorskip("torch")
+    points = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in START_OF_OPTIMIZERS]
+    groups = [{"params": [x], "lr": rate} for x, rate in zip(points, EACH, strict=True)]
+    optimizer = KNOWN["torch"]()[name](groups)
+    for _ in range(12):
+        for x, curve in zip(points, CURVES, strict=True):
+            x.grad = curve * x.detach()
+        optimizer.step()
+    np.testing.assert_allclose(walk(name, "torch"), [float(x.detach()) for x in points], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", OPTAX)
+def test_every_optimizer_of_optax_is_itself(name):
+    """The same steps as optax takes in double precision when it keeps its own memory."""
+    jax = pytest.importorskip("jax")
+    with jax.enable_x64(True):
+        optimizer, u = KNOWN["jax"]()[name](1.0), START_OF_OPTIMIZERS
+        state = optimizer.init(u)
+        for _ in range(12):
+            steps, state = optimizer.update(CURVES * u, state, u)
+            u = u + EACH * np.asarray(steps)
+    np.testing.assert_allclose(walk(name, "jax"), u, rtol=1e-12)
+
+
+def test_adam_is_the_same_on_both_backends():
+    np.testing.assert_allclose(walk("adam", "jax"), walk("adam", "torch"), rtol=1e-6)
+
+
+def test_optimizers_that_want_more_are_refused():
+    for name, backend in (("lbfgs", "torch"), ("sparseadam", "torch"), ("muon", "torch"), ("lbfgs", "jax")):
+        if name in KNOWN[backend]():
+            with pytest.raises(ArgumentError, match="step on a vector by its gradient"):
+                get_update(name, backend)
+
+
+def test_a_rate_that_lets_nothing_move_is_no_convergence():
+    method = Gradient(np.full(3, 1e-7), iterations=600)
+    state = solve(method, Bowl(INSIDE), most=120)
+    assert state.status == "running"
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

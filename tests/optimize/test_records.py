@@ -121,6 +121,28 @@ def test_refusals(segments_file, segments, tmp_path):
         optimize.fit(out=run, resume=True)
 
 
+def test_half_written_files_of_a_killed_process_are_swept(segments_file, tmp_path):
+    run = tmp_path / "run"
+    optimize.fit(segments_file, TWO, out=run, **{**CHOICES, "iterations": 1})
+    half, mine = run / ".checkpoint.0123abcd.npz", run / ".notes.txt"
+    for path in (half, mine):
+        path.write_bytes(b"x")
+    optimize.fit(out=run, resume=True, iterations=2)
+    assert not half.exists()
+    assert mine.exists()
+
+
+def test_an_interruption_while_the_errors_are_computed_loses_no_step(segments_file, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("optimize.fitting.covariance", stop)
+    with pytest.raises(KeyboardInterrupt):
+        optimize.fit(segments_file, TWO, out=tmp_path / "run", **{**CHOICES, "iterations": 3, "save_freq": 100})
+    state, _ = Folder(tmp_path / "run").load()
+    assert state.iteration == 3
+
+
 def test_no_pickle_in_a_checkpoint(segments_file, tmp_path):
     optimize.fit(segments_file, TWO, out=tmp_path / "run", **{**CHOICES, "iterations": 1})
     with np.load(tmp_path / "run" / "checkpoint.npz", allow_pickle=False) as file:

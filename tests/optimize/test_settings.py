@@ -14,9 +14,10 @@ from larndsim import ArgumentError
 from larndsim.data.waveforms import Waveforms
 from larndsim.io.hits import HitsWriter
 from optimize.cli.choices import add_choices, choices_of
+from optimize.cuts import OPEN
 from optimize.problem import make_problem
 from optimize.records import Folder
-from optimize.settings import KEYS, OPEN, Settings, make_settings
+from optimize.settings import KEYS, Settings, make_settings
 from tests.optimize.conftest import DETECTOR
 
 BASE = {"params": ("Ab", "lifetime"), "cuts": "none", "method": "lbfgs"}
@@ -157,7 +158,8 @@ def test_how_a_run_goes(segments, tmp_path, monkeypatch):
         ({"method": "gauss-newton", "mode": "checkpointed"}, "`mode` must be one of forward"),
         ({"optimizer": "adam"}, "`optimizer` must be left out with method lbfgs"),
         ({"lr": 0.1}, "`lr` must be left out with method lbfgs"),
-        ({"method": "gradient", "lr": -1.0}, "have a learning rate greater than 0"),
+        ({"method": "gradient", "lr": -1.0}, "`lr` must be greater than 0"),
+        ({"method": "gradient", "lr": {"Ab": 0.0}}, "`Ab` must have a learning rate greater than 0"),
         ({"method": "gradient", "schedule": "stairs"}, "`schedule` must be one of"),
         ({"loss": "waveform", "noise": True}, "be left out with loss waveform"),
         ({"loss": "waveform", "electronics": "relaxed"}, "be left out with loss waveform"),
@@ -175,6 +177,68 @@ def test_refusals(choices, sentence, segments):
         problem = make_problem(make_settings({**BASE, "input": segments, **choices}))
         problem.method.init(problem.objective, problem.objective.scaling.scaled(problem.init))
     assert sentence in str(error.value)
+
+
+ODD = (
+    3,
+    -1,
+    0.5,
+    float("nan"),
+    "word",
+    "",
+    [],
+    [1],
+    ["Ab", "Ab"],
+    [["Ab"]],
+    {},
+    {"a": 1},
+    {"Ab": "x"},
+    {1: 2},
+    True,
+    b"x",
+)
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "gradient"])
+@pytest.mark.parametrize("name", KEYS)
+def test_a_value_of_the_wrong_kind_is_refused_in_a_sentence(name, method):
+    """A configuration file may hold anything; what is not refused is of the kind that the choice promises."""
+    refused = 0
+    for value in ODD:
+        try:
+            settings = make_settings({**BASE, "method": method, "input": "a.h5", name: value})
+        except ArgumentError as error:
+            assert str(error).startswith("Argument `")
+            refused += 1
+        else:
+            assert make_settings(yaml.safe_load(yaml.safe_dump(settings.plain()))) == settings
+    assert refused > len(ODD) // 2
+
+
+@pytest.mark.parametrize(
+    ("choices", "sentence"),
+    [
+        ({"cuts": 3}, "`cuts` must be numbers by name, but it is 3"),
+        ({"set_target": ["Ab"]}, "`set_target` must be numbers by name, but it is ['Ab']"),
+        ({"loss_options": "charge"}, "`loss_options` must be values by name"),
+        ({"params": 3}, "`params` must be names of parameters, but it is 3"),
+        ({"events": ["all"]}, "`events` must be whole numbers"),
+        ({"device": 0}, "`device` must be a word, but it is 0"),
+        ({"layout": 3}, "`layout` must be names of files"),
+        ({"data": []}, "`data` must be the name of a file"),
+        ({"params": "no.yaml"}, "`params` must be a YAML file, but no.yaml cannot be read"),
+    ],
+)
+def test_kinds(choices, sentence):
+    with pytest.raises(ArgumentError) as error:
+        make_settings({**BASE, "input": "a.h5", **choices})
+    assert sentence in str(error.value)
+
+
+def test_an_empty_line_of_a_file_leaves_the_default():
+    known = make_settings({**BASE, "input": "a.h5"})
+    assert make_settings({**BASE, "input": "a.h5", "set_target": None, "seed": None, "shift_no_fit": None}) == known
+    assert make_settings({**BASE, "input": "a.h5", "params": "Ab", "events": 3}).events == (3,)
 
 
 def test_parameters_with_learning_rates(tmp_path, segments):
