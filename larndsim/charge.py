@@ -75,8 +75,8 @@ def lines_in_boxes(deposits: Deposits, frame: Frame, parameters: Parameters) -> 
 
 def arriving_clouds(
     slots: Slots, deposits: Deposits, frame: Frame, parameters: Parameters, model: str, linked: bool
-) -> Any:
-    """Quench and drift all nodes: `Cloud`. Axes: (column, slot)."""
+) -> Cloud:
+    """Quench and drift all nodes. Axis: (slot,)."""
     table = take(lines_in_boxes(deposits, frame, parameters), slots.segment)
     line = Row(*(table[:, column] for column in range(len(Row._fields))))
     p = per_node(per_segment(parameters, frame), slots.segment)
@@ -85,7 +85,7 @@ def arriving_clouds(
     drifted = drift(d, line.t, p, velocity(p, linked))
     length2 = line.dx**2 + line.dy**2 + line.dz**2
     cos2 = line.dz**2 / ep.where(length2 > 0.0, length2, ep.ones_like(length2))
-    cloud = Cloud(
+    return Cloud(
         charge=quench(line.dE, line.dEdx, cos2, p, model) * drifted.survival * line.inside,
         x=line.x + u * line.dx - slots.x,
         y=line.y + u * line.dy - slots.y,
@@ -93,14 +93,12 @@ def arriving_clouds(
         arrival=drifted.arrival,
         variance_t=drifted.variance_t,
     )
-    return ep.stack(cloud, axis=0)
 
 
-def clouds_of(size: SizeClass, response: Response, arrived: Any) -> Cloud:
+def clouds_of(size: SizeClass, response: Response, arrived: Cloud) -> Cloud:
     """The clouds of the pixels of a size class, as wide as its response resolves. Axes: (pixel, node)."""
     shape = size.weight.shape
-    columns = part_of(arrived, size.first_slot, shape[0] * shape[1]).reshape((-1, *shape))
-    cloud = Cloud(*(columns[column] for column in range(len(Cloud._fields))))
+    cloud = Cloud(*(part_of(column, size.first_slot, shape[0] * shape[1]).reshape(shape) for column in arrived))
     return cloud._replace(
         charge=cloud.charge * size.weight,
         variance_T=ep.maximum(cloud.variance_T, response.smallest[0] ** 2),
@@ -108,7 +106,7 @@ def clouds_of(size: SizeClass, response: Response, arrived: Any) -> Cloud:
     )
 
 
-def pixel_signals(size: SizeClass, response: Response, arrived: Any) -> Signal:
+def pixel_signals(size: SizeClass, response: Response, arrived: Cloud) -> Signal:
     """The cumulative charge of all pixels of a size class; `arrived` are the `arriving_clouds`."""
     cloud = clouds_of(size, response, arrived)
     start, end = first_and_last(cloud)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
+import eagerpy as ep
 import numpy as np
 
 from .data.segments import Segments
@@ -88,15 +89,29 @@ def checked_parameters(parameters: Parameters | None, limits: Any, simulator: An
     if not isinstance(parameters, Parameters):
         raise ArgumentError("parameters", "be a larndsim.Parameters", f"it is a {type(parameters).__name__}")
     unused = ("vdrift",) if simulator.link_vdrift_eField else ("temperature", "eField")
-    checked = []
-    for row, (name, value) in enumerate(parameters._asdict().items()):
-        low, high = (-math.inf, math.inf) if limits is None or name in unused else limits[row]
-        if backend.is_concrete(value) and backend.is_concrete(limits):
-            check_value(name, backend.numpy(value), low, high)
-            checked.append(backend.scalar(value))
-        else:
-            checked.append(backend.within(value, low, high))
-    return Parameters(*checked)
+    names = Parameters._fields
+    free = [limits is None or name in unused for name in names]
+    bounds = [(-math.inf, math.inf) if is_free else limits[row] for row, is_free in enumerate(free)]
+    known = [row for row, value in enumerate(parameters) if backend.is_concrete(value)]
+    for row in known:
+        check_value(names[row], backend.numpy(parameters[row]), *bounds[row])
+    values = [backend.scalar(value) for value in parameters]
+    unknown = tuple(row for row in range(len(names)) if row not in known)
+    if unknown:
+        limited = tuple(tuple(map(backend.scalar, bounds[row])) for row in unknown)
+        held = backend.compile(_within)(tuple(values[row] for row in unknown), limited)
+        values = [held[unknown.index(row)] if row in unknown else value for row, value in enumerate(values)]
+    return Parameters(*values)
+
+
+def _within(values: tuple[Any, ...], bounds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values, or NaN for those outside their bounds (low, high)."""
+
+    def within(value: Any, low: Any, high: Any) -> Any:
+        outside = (value < low).logical_or(value > high)
+        return value + ep.where(outside, np.nan, ep.zeros_like(value))
+
+    return tuple(within(value, *pair) for value, pair in zip(values, bounds, strict=True))
 
 
 def check_value(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> None:

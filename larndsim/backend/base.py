@@ -37,12 +37,6 @@ class Backend(ABC):
         """Whether the value is known now, rather than a stand-in of a transformation."""
         return True
 
-    def within(self, value: Any, low: Any, high: Any) -> Any:
-        """The value, which may be unknown now, or NaN where it turns out to lie outside low..high."""
-        tensor = ep.astensor(self.asarray(value))
-        zero = ep.zeros_like(tensor)
-        return (tensor + ep.where((tensor < low).logical_or(tensor > high), zero + np.nan, zero)).raw
-
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function of native trees from one of EagerPy trees, compiled where the framework can."""
         return native(function)

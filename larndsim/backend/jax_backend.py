@@ -55,9 +55,11 @@ class JAXBackend(Backend):
 
     def jacobian(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         primals = {name: self.asarray(value) for name, value in values.items()}
-        zeros = {name: jax.numpy.zeros_like(value) for name, value in primals.items()}
         value, push = jax.linearize(function, primals)
-        return value, {name: push({**zeros, name: jax.numpy.ones_like(primals[name])}) for name in primals}
+        unit = dict(zip(primals, np.eye(len(primals), dtype=self.dtype), strict=True))
+        # all columns at once: they share what a direction does not change; the lambda, since JAX would print `push`
+        moved = jax.vmap(lambda step: push(step))(unit)
+        return value, {name: jax.tree.map(lambda leaf, row=row: leaf[row], moved) for row, name in enumerate(primals)}
 
     def synchronize(self) -> None:
         jax.effects_barrier()

@@ -37,7 +37,7 @@ def bell(x: Any, far: float) -> Any:
 
 
 def part_of(values: Any, first: Any, length: int) -> Any:
-    return jax.lax.dynamic_slice_in_dim(values, first, length, axis=1)
+    return jax.lax.dynamic_slice_in_dim(values, first, length)
 
 
 def floor(values: Any) -> Any:

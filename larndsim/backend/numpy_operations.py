@@ -27,7 +27,7 @@ def bell(x: Any, far: float) -> Any:
 
 
 def part_of(values: Any, first: Any, length: int) -> Any:
-    return values[:, int(first) : int(first) + length]
+    return values[int(first) : int(first) + length]
 
 
 def floor(values: Any) -> Any:

@@ -48,7 +48,7 @@ def bell(x: Any) -> Any:
 
 
 def part_of(values: Any, first: Any, length: int) -> Any:
-    """`length` columns of `values` (rows, n), from the integer tensor `first` () on."""
+    """`length` of `values` (n,), from the integer tensor `first` () on."""
     return ep.astensor(_native(values).part_of(values.raw, first.raw, length))
 
 

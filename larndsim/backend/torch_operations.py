@@ -25,7 +25,7 @@ def bell(x: Any, far: float) -> Any:
 
 
 def part_of(values: Any, first: Any, length: int) -> Any:
-    return values.narrow(1, int(first), length)
+    return values.narrow(0, int(first), length)
 
 
 def floor(values: Any) -> Any:
