@@ -12,11 +12,10 @@ from benchmarks.measure import Budget, Timing, in_fresh_process, timed, unit
 from benchmarks.report import Columns, ms, new_figure, number, save, table, text
 from benchmarks.samples import PLANS, Setup, muons, parts, waiter
 from larndsim import charge as stage4
+from larndsim import recording
 from larndsim.backend import DTYPES, installed
-from larndsim.backend.operations import batched_matmul, matmul
-from larndsim.response import SPAN
 
-STAGES = ("plan", "lines", "clouds", "shares", "density", "products", "window", "all", "hits")
+STAGES = ("plan", "clouds", "seen", "shown", "merged", "recorded", "charge", "hits")
 COLUMNS: Columns = {
     "backend": text("backend"),
     "classes": number("classes", "d"),
@@ -45,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def measured(setup: Setup, length: float, budget: Budget) -> dict[str, Any]:
-    """ms of each stage, summed over batches and size classes. `all` is the whole pass, compiled as one."""
+    """ms of each stage, summed over batches and size classes. `charge` and `hits` are whole passes."""
     scale = unit()
     simulator = setup.simulator()
     wait = waiter(simulator)
@@ -62,7 +61,7 @@ def measured(setup: Setup, length: float, budget: Budget) -> dict[str, Any]:
     for part in parts(muons(length)):
         batch = clock("plan", setup.prepare, simulator, part)
         classes += len(batch.classes)
-        clock("all", lambda batch=batch: simulator.charge(batch).charge)
+        clock("charge", lambda batch=batch: simulator.charge(batch).charge)
         clock("hits", lambda batch=batch: simulator.hits(batch).charge)
         one_by_one(simulator, batch, functions, clock)
     row = {"length": length, **setup._asdict(), "unit": scale, "classes": classes}
@@ -72,37 +71,37 @@ def measured(setup: Setup, length: float, budget: Budget) -> dict[str, Any]:
 def one_by_one(simulator: larndsim.Simulator, batch: Any, functions: dict[str, Any], clock: Any) -> None:
     """Run the stages of a batch, each on the results of those before it."""
     parameters = larndsim.Parameters(*map(simulator.backend.asarray, simulator.detector.parameters))
-    rows = clock("lines", functions["lines"], batch.deposits, batch.frame, parameters)
+    arrived = clock("clouds", functions["clouds"], batch.slots, batch.deposits, batch.frame, parameters)
+    signals = []
     for size, response in zip(batch.classes, batch.responses, strict=True):
-        cloud = clock("clouds", functions["clouds"], size, response, rows, batch.frame, parameters)
-        share = clock("shares", functions["shares"], cloud, response)
-        start, end, density = clock("density", functions["density"], cloud, size, response)
-        charge = clock("products", functions["products"], share, density, response, size)
-        clock("window", functions["window"], stage4.Signal(start, end, charge), size)
+        start, end, cloud = functions["cut"](size, response, arrived)
+        seen = clock("seen", functions["seen"], cloud, start, size, response)
+        signals.append(stage4.Signal(start, end, clock("shown", functions["shown"], seen, response)))
+    for group, recorder in zip(batch.fixed.groups, batch.recorders, strict=True):
+        own = tuple(signals[index] for index in group.classes)
+        signal = clock("merged", functions["merged"], own, recorder.order)
+        clock("recorded", functions["recorded"], signal, recorder, None)
 
 
 def compiled_stages(simulator: larndsim.Simulator) -> dict[str, Any]:
-    """The stages of `larndsim.charge` as functions of native arrays."""
+    """The stages of `larndsim.charge` and of the electronics as functions of native arrays."""
     model, linked = simulator.recombination, simulator.link_vdrift_eField
+    settings, electronics = simulator.detector.electronics, simulator.electronics
     stages = {
-        "lines": stage4.lines_in_boxes,
         "clouds": partial(stage4.arriving_clouds, model=model, linked=linked),
-        "shares": stage4.channel_shares,
-        "density": stage4.arrival_density,
-        "products": products,
-        "window": stage4.on_window,
+        "cut": cut,
+        "seen": stage4.seen,
+        "shown": stage4.shown,
+        "merged": recording.merged,
+        "recorded": partial(recording.recorded, settings=settings, model=electronics),
     }
     return {name: simulator.backend.compile(stage) for name, stage in stages.items()}
 
 
-def products(share: Any, density: Any, response: Any, size: Any) -> Any:
-    """The matrix products of `larndsim.charge.pixel_signals`."""
-    pixels, channels, blocks, bins = share.shape[0], share.shape[2], size.blocks.shape[0], response.bins.shape[0]
-    share = share / density.sum(axis=-1, keepdims=True)
-    seen = batched_matmul(share.transpose((0, 2, 1)), density)
-    seen = seen.reshape((pixels, channels, blocks, bins)).transpose((0, 2, 1, 3))
-    shown = matmul(seen.reshape((pixels * blocks, channels * bins)), response.kernel)
-    return stage4.overlapped(shown.reshape((pixels, blocks, SPAN)), size.blocks)
+def cut(size: Any, response: Any, arrived: Any) -> tuple[Any, Any, Any]:
+    """The clouds of a class, and when they begin and end."""
+    cloud = stage4.clouds_of(size, response, arrived)
+    return *stage4.first_and_last(cloud), cloud
 
 
 def drawn(rows: list[dict[str, Any]]) -> Any:
@@ -115,8 +114,8 @@ def drawn(rows: list[dict[str, Any]]) -> Any:
             height = row[name][0] / row["unit"][0]
             axis.bar(position, height, bottom=below, color=f"C{number_}", label=name if position == 0 else None)
             below += height
-        axis.hlines(row["all"][0] / row["unit"][0], position - 0.45, position + 0.45, color="black", lw=1)
+        axis.hlines(row["hits"][0] / row["unit"][0], position - 0.45, position + 0.45, color="black", lw=1)
     axis.set(xticks=range(len(rows)), xticklabels=[row["backend"] for row in rows], ylabel="units")
-    axis.set_title("line: the whole pass, compiled as one", fontsize=9)
+    axis.set_title("line: the whole pass to the hits", fontsize=9)
     axis.legend(fontsize=8)
     return figure

@@ -11,7 +11,7 @@ from .backend import Backend, map_leaves, static
 from .data.batch import Batch, Deposits, Fixed, Frame, Pixels, SizeClass, Slots
 from .data.segments import Segments
 from .detector.geometry import Geometry, plane_of
-from .pixelization import Plan, Ranges, frames, local_lines, plan, reference_times
+from .pixelization import Plan, Ranges, bursts_of, frames, local_lines, plan, times_in
 from .response import TICK
 from .size_classes import FINE_LADDER, fill, on_ladder, sort_into_classes, window_length
 
@@ -29,7 +29,8 @@ def make_batch(
     middles = ((s.x_start + s.x_end) / 2, (s.y_start + s.y_end) / 2, (s.z_start + s.z_end) / 2)
     plane = plane_of(geometry, *middles)
     frame = frames(segments, geometry, plane)
-    planned = plan(segments, geometry, frame, plane, ranges)
+    bursts = bursts_of(segments, geometry, ranges)
+    planned = plan(segments, geometry, frame, plane, bursts, ranges)
     entries = sort_into_classes(planned, geometry.pitch[planned.plane], ranges)
     length = window_length(planned)
     filled = [fill(planned, shape, members, length) for shape, members in entries]
@@ -40,7 +41,9 @@ def make_batch(
     ]
     pixels = tuple(_pixels(planned, members, size) for (_, members), size in zip(entries, classes, strict=True))
     return Batch(
-        deposits=map_leaves(backend.asarray, _padded(_deposits(segments, geometry, frame, plane))),
+        deposits=map_leaves(
+            backend.asarray, _padded(_deposits(segments, geometry, frame, plane, times_in(bursts, segments)))
+        ),
         frame=map_leaves(backend.asarray, _padded(frame)),
         slots=map_leaves(backend.asarray, _padded(_joined(slots))),
         classes=tuple(map_leaves(backend.asarray, size) for size in classes),
@@ -70,19 +73,19 @@ def _joined(parts: list[Slots]) -> Slots:
     return Slots._make(np.concatenate(columns) for columns in zip(nothing, *parts, strict=True))
 
 
-def _deposits(segments: Segments, geometry: Geometry, frame: Frame, plane: np.ndarray) -> Deposits:
-    """The differentiable part of the segments, in their frames."""
+def _deposits(segments: Segments, geometry: Geometry, frame: Frame, plane: np.ndarray, t: np.ndarray) -> Deposits:
+    """The differentiable part of the segments, in their frames; `t` in their bursts."""
     line = local_lines(segments, geometry, frame, plane)
     end = line.moved(line.dx, line.dy, line.dz)
-    t = segments.t - reference_times(segments)
     return Deposits(line.x, line.y, line.z, end.x, end.y, end.z, segments.dE, segments.dEdx, t)
 
 
 def _pixels(planned: Plan, members: np.ndarray, size: SizeClass) -> Pixels:
     """Who the pixels of a class are, and when (us) their windows start."""
     start = TICK * (planned.reference[members] + size.first_tick[: len(members)])
-    event, plane, ix, iy = (column[members] for column in (planned.event, planned.plane, planned.ix, planned.iy))
-    return Pixels(event, plane, ix, iy, start, planned.reference[members])
+    p = planned
+    event, plane, ix, iy, burst = (column[members] for column in (p.event, p.plane, p.ix, p.iy, p.burst))
+    return Pixels(event, plane, ix, iy, start, planned.reference[members], burst)
 
 
 def _padded(columns: Any) -> Any:

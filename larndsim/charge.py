@@ -110,6 +110,11 @@ def pixel_signals(size: SizeClass, response: Response, arrived: Cloud) -> Signal
     """The cumulative charge of all pixels of a size class; `arrived` are the `arriving_clouds`."""
     cloud = clouds_of(size, response, arrived)
     start, end = first_and_last(cloud)
+    return Signal(start - BEFORE, end + BEFORE + AFTER, shown(seen(cloud, start, size, response), response))
+
+
+def seen(cloud: Cloud, start: Any, size: SizeClass, response: Response) -> Any:
+    """What the channels see, in bins of arrival time from the tick `start` (pixel,) on. Axes: (pixel, channel, bin)."""
     nodes = Nodes(
         amplitude=cloud.charge / cloud.variance_T,
         x=cloud.x,
@@ -119,8 +124,7 @@ def pixel_signals(size: SizeClass, response: Response, arrived: Cloud) -> Signal
         rate=ep.sqrt(0.5 / cloud.variance_t),
     )
     tables = Tables(response.points, response.basis, response.mixing, size.times)
-    seen = with_derivative(seen_by_channels, *nodes, *tables)
-    return Signal(start - BEFORE, end + BEFORE + AFTER, shown(seen, response))
+    return with_derivative(seen_by_channels, *nodes, *tables)
 
 
 def per_segment(parameters: Parameters, frame: Frame) -> Parameters:

@@ -170,7 +170,7 @@ def attempts(
         rows = tuple(kind.transpose((1, 0)) for kind in (noise.reset, noise.digitised, noise.discriminator))
     if search:
         return scan_while(attempt, lambda shot: shot.fired.any(), (zero, zero), (*rows, None))
-    return scan(attempt, (zero, zero), (*(kind[: known[0].shape[0]] for kind in rows), known))
+    return scan(attempt, (zero, zero), (*(kind[: known[0].shape[0]] for kind in rows), known))[1]
 
 
 def recorded(shots: Shot, channel: Channel, electronics: Electronics) -> PixelHits:

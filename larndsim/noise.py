@@ -1,8 +1,8 @@
 """Noise of the electronics, drawn outside the core from a stated seed (NumPy).
 
-Each number is a function of the seed, the pixel (event, plane, ix, iy), the kind of noise and its own place in the
-row, and of nothing else. So a pixel has the same noise whatever else is simulated with it, on every backend and in
-either precision; and more ticks only add numbers at the end of a row.
+Each number is a function of the seed, the pixel (event, plane, ix, iy, burst), the kind of noise and its
+own place in the row, and of nothing else. So a pixel has the same noise whatever else is simulated with it, on every
+backend and in either precision; and more ticks only add numbers at the end of a row.
 
 The function is the output of SplitMix64 (Steele, Lea, Flood 2014) for a state that is a hash of all but the place,
 turned into normal numbers in pairs by the transformation of Box and Muller. Charges in electrons.
@@ -33,7 +33,7 @@ class Noise(NamedTuple):
 
 
 def draw(seed: int, pixels: Any, ticks: int, electronics: Electronics) -> Noise:
-    """Noise for `pixels`: anything with integer arrays `event`, `plane`, `ix`, `iy` (pixel,); float32.
+    """Noise for `pixels`: anything with integer arrays `event`, `plane`, `ix`, `iy`, `burst` (pixel,); float32.
 
     The widths are those of `electronics`: numbers, or one per pixel (`Electronics.per_pixel`).
     """
@@ -47,7 +47,7 @@ def draw(seed: int, pixels: Any, ticks: int, electronics: Electronics) -> Noise:
         (uncorrelated, number),
         (discriminator, number),
     ]
-    key = hashed([np.full(len(pixels.ix), seed), pixels.event, pixels.plane, pixels.ix, pixels.iy])
+    key = hashed([np.full(len(pixels.ix), seed), pixels.event, pixels.plane, pixels.ix, pixels.iy, pixels.burst])
     return Noise(*(_row(key, kind, width, length) for kind, (width, length) in enumerate(rows)))
 
 

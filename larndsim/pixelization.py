@@ -22,10 +22,11 @@ from .data.batch import Frame
 from .data.segments import Segments
 from .detector.geometry import Geometry
 from .drifting import RESPONSE_DISTANCE
-from .response import TICK
+from .response import SPAN, TICK
 
 REACH = 4.4  # transverse widths that a node's charge is followed to
 TAILS = 6.0  # widths in time
+SILENCE = 2000.0  # us without deposits that end a burst, at least
 NEAREST = 0.1  # cm: nodes get no denser than at this distance from the anode
 # Gauss-Legendre nodes per panel, and the length of line, in widths, that they smear to 2e-4 of its peak
 ORDERS = np.array([1, 2, 3, 4, 5, 6, 8, 10, 12, 16])
@@ -55,6 +56,15 @@ class Nodes(NamedTuple):
     slide: np.ndarray  # how much more than the shift itself the node may move along the drift, cm
 
 
+class Bursts(NamedTuple):
+    """Deposits of an event that are so close in time that their signals may overlap: each is simulated by itself."""
+
+    row: np.ndarray  # (segment,) row of the segment's burst
+    event: np.ndarray  # (burst,) identifier
+    number: np.ndarray  # (burst,) 0, 1, ... within the event, by time
+    reference: np.ndarray  # (burst,) whole ticks that its times are measured from
+
+
 class Plan(NamedTuple):
     """Pairs of pixel and node, sorted by pixel; and the pixels."""
 
@@ -65,39 +75,57 @@ class Plan(NamedTuple):
     plane: np.ndarray
     ix: np.ndarray
     iy: np.ndarray
-    reference: np.ndarray  # (pixel,) reference time of the event, ticks
+    burst: np.ndarray  # (pixel,) number within the event
+    reference: np.ndarray  # (pixel,) reference time of the burst, ticks
     nearest: np.ndarray  # (pixel,) smallest drift distance of its nodes, cm
     span: np.ndarray  # (pixel,) longest time between first and last arrival, us
     window: np.ndarray  # (2, pixel) first and last arrival over all parameters, us from the reference
 
 
-def plan(segments: Segments, geometry: Geometry, frame: Frame, plane: np.ndarray, ranges: Ranges) -> Plan:
+def plan(
+    segments: Segments, geometry: Geometry, frame: Frame, plane: np.ndarray, bursts: Bursts, ranges: Ranges
+) -> Plan:
     """The plan of a batch of segments; `plane` is the TPC of each, -1 outside."""
     inside = np.flatnonzero(plane >= 0)
     line = Line(*(column[inside] for column in local_lines(segments, geometry, frame, plane)))
     nodes = _nodes(line, inside, Frame(*(column[inside] for column in frame)), ranges)
     node, ix, iy = _pairs(nodes, geometry, frame, plane, ranges)
     owner = nodes.segment[node]
-    events, event = np.unique(segments.event, return_inverse=True)
     size = geometry.n_x.max(initial=1), geometry.n_y.max(initial=1), len(geometry.n_x)
-    key = ((event[owner] * size[2] + plane[owner]) * size[0] + ix) * size[1] + iy
+    key = ((bursts.row[owner] * size[2] + plane[owner]) * size[0] + ix) * size[1] + iy
     order = np.argsort(key, kind="stable")
     pixel, first = np.unique(key[order], return_index=True)
     node, first = node[order], np.append(first, len(order))
-    nearest, span, window = _arrivals(nodes, segments.t - reference_times(segments), node, first, ranges)
+    nearest, span, window = _arrivals(nodes, times_in(bursts, segments), node, first, ranges)
     rest, iy = np.divmod(pixel, size[1])
     rest, ix = np.divmod(rest, size[0])
-    event, plane = np.divmod(rest, size[2])
-    ticks = np.round(reference_times(segments)[owner[order][first[:-1]]] / TICK).astype(np.int64)
-    return Plan(nodes, node, first, events[event], plane, ix, iy, ticks, nearest, span, window)
+    burst, plane = np.divmod(rest, size[2])
+    of_pixel = bursts.event[burst], plane, ix, iy, bursts.number[burst], bursts.reference[burst]
+    return Plan(nodes, node, first, *of_pixel, nearest, span, window)
 
 
-def reference_times(segments: Segments) -> np.ndarray:
-    """Whole ticks (us) that the times of each segment's event are measured from. Axis: (segment,)."""
-    _, event = np.unique(segments.event, return_inverse=True)
-    earliest = np.full(event.max(initial=-1) + 1, np.inf)
-    np.minimum.at(earliest, event, segments.t)
-    return TICK * np.floor(earliest[event] / TICK)
+def bursts_of(segments: Segments, geometry: Geometry, ranges: Ranges) -> Bursts:
+    """Cut events at long silences, in which nothing drifts: a window over them would be all but empty.
+
+    What is left on a pixel below the threshold is then forgotten, as chips are reset from time to time.
+    """
+    drift = np.abs(geometry.anode_z - geometry.cathode_z).max(initial=0.0) + np.ptp(ranges.shift_z)
+    gap = max(SILENCE, 1.2 * drift / ranges.velocity[0] + 2 * SPAN * TICK)
+    order = np.lexsort([segments.t, segments.event])
+    event, t = segments.event[order], segments.t[order]
+    first = np.diff(event, prepend=event[:1] - 1) != 0
+    starts = first | (np.diff(t, prepend=t[:1]) > gap)
+    index = np.empty(len(order), dtype=np.int64)
+    index[order] = np.cumsum(starts) - 1
+    begins = np.flatnonzero(starts)
+    events = event[begins]
+    number = np.arange(len(begins)) - np.searchsorted(events, events)
+    return Bursts(index, events, number, np.floor(t[begins] / TICK).astype(np.int64))
+
+
+def times_in(bursts: Bursts, segments: Segments) -> np.ndarray:
+    """Times of the segments, us from the reference time of their burst. Axis: (segment,)."""
+    return segments.t - TICK * bursts.reference[bursts.row]
 
 
 def frames(segments: Segments, geometry: Geometry, plane: np.ndarray) -> Frame:

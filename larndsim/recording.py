@@ -137,8 +137,8 @@ def assembled(columns: tuple[Any, ...], batch: Batch, detector: Detector) -> Hit
     """Hits of all pixels, with who they are; `columns` are the `flat` ones."""
     orders = detector.electronics.max_hits
     pixels = batch.recorded_pixels()
-    event, plane, ix, iy, _, reference = (np.repeat(column, orders) for column in pixels)
+    event, plane, ix, iy, _, reference, burst = (np.repeat(column, orders) for column in pixels)
     x, y = pixel_centre(detector.geometry, plane, ix, iy)
-    order = np.tile(np.arange(orders), len(pixels.ix))
+    order = np.tile(np.arange(orders), len(pixels.ix)) + orders * burst
     z, tick, charge, adc, mask = columns
     return Hits(event, plane, ix, iy, order, x, y, z, tick, charge, adc, mask, reference)

@@ -91,11 +91,11 @@ class Simulator:
     def charge(self, batch: Batch, parameters: Parameters | None = None) -> Waveforms:
         """What each pixel sees, tick by tick: the charge is differentiable."""
         signals = self._all_signals(batch, parameters)
-        event, plane, ix, iy, start, _ = batch.all_pixels()
-        if not signals:
-            return Waveforms(event, plane, ix, iy, start, TICK, self.backend.asarray(np.zeros((0, 0))))
+        event, plane, ix, iy, start, _, burst = batch.all_pixels()
         counts = tuple(len(pixels.ix) for pixels in batch.fixed.pixels)
-        return Waveforms(event, plane, ix, iy, start, TICK, self._windows(counts)(tuple(signals), batch.classes))
+        nothing = self.backend.asarray(np.zeros((0, 0)))
+        charge = self._windows(counts)(tuple(signals), batch.classes) if signals else nothing
+        return Waveforms(event, plane, ix, iy, start, TICK, charge, burst)
 
     def hits(self, batch: Batch, parameters: Parameters | None = None, seed: int | None = None) -> Hits:
         """What the electronics record. With a `seed` they are noisy: same seed, same noise of each event and pixel."""

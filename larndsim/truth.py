@@ -47,7 +47,7 @@ def truth_fractions(simulator: Any, batch: Batch, parameters: Parameters | None,
     cloud_of, pitch = _arrivals(simulator, batch, parameters), simulator.detector.geometry.pitch
     parts = [_of_no_hits()]
     for index, pixels in enumerate(batch.fixed.pixels):
-        hit, pixel = _matched(table, pixels)
+        hit, pixel = _matched(table, pixels, simulator.detector.electronics.max_hits)
         if len(hit) == 0:
             continue
         segment, response, cloud = cloud_of(index)
@@ -70,10 +70,11 @@ def integration(hits: np.ndarray, electronics: Electronics) -> tuple[np.ndarray,
     return begin, end
 
 
-def _matched(hits: np.ndarray, pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
+def _matched(hits: np.ndarray, pixels: Pixels, max_hits: int) -> tuple[np.ndarray, np.ndarray]:
     """The rows of the hits on these pixels, and the row of the pixel of each."""
     names = ("event", "plane", "ix", "iy")
-    both = np.stack([np.concatenate([getattr(pixels, name), hits[name]]) for name in names], axis=1)
+    columns = [(getattr(pixels, name), hits[name]) for name in names] + [(pixels.burst, hits["order"] // max_hits)]
+    both = np.stack([np.concatenate(pair) for pair in columns], axis=1)
     _, identity = np.unique(both, axis=0, return_inverse=True)
     known, wanted = np.split(identity.ravel(), [len(pixels.ix)])
     row = np.full(identity.max(initial=-1) + 1, -1)

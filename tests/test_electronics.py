@@ -43,7 +43,7 @@ def ends(charge):
 def events(n):
     """Pixels for which noise is drawn: the same in `n` events."""
     zero = np.zeros(n, dtype=np.int64)
-    return SimpleNamespace(event=np.arange(n), plane=zero + 1, ix=zero + 70, iy=zero + 140)
+    return SimpleNamespace(event=np.arange(n), plane=zero + 1, ix=zero + 70, iy=zero + 140, burst=zero)
 
 
 @cache

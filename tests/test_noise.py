@@ -18,11 +18,10 @@ ELECTRONICS = Electronics(discriminator_noise=650.0)
 WIDTHS = Noise(reset=900.0, comparator=np.hypot(500.0, 650.0), digitised=500.0, discriminator=650.0)
 
 
-def pixels(event, plane, ix, iy):
-    columns = np.broadcast_arrays(*(np.asarray(column, dtype=np.int64) for column in (event, plane, ix, iy)))
-    return SimpleNamespace(
-        **dict(zip(("event", "plane", "ix", "iy"), (column.ravel() for column in columns), strict=True))
-    )
+def pixels(event, plane, ix, iy, burst=0):
+    names = ("event", "plane", "ix", "iy", "burst")
+    columns = np.broadcast_arrays(*(np.asarray(column, dtype=np.int64) for column in (event, plane, ix, iy, burst)))
+    return SimpleNamespace(**dict(zip(names, (column.ravel() for column in columns), strict=True)))
 
 
 @cache

@@ -8,6 +8,7 @@ import pytest
 import larndsim
 from larndsim import ArgumentError, Simulator
 from larndsim.backend import installed
+from larndsim.data.segments import concatenate
 from tests import cases
 
 SEGMENT = cases.CASES["oblique"]
@@ -148,3 +149,37 @@ def test_trees_pass_through_transformations():
     values = jax.numpy.array([0.79, 0.8])
     many = jax.vmap(lambda Ab: sim.charge(batch, PARAMETERS._replace(Ab=Ab)).charge)(values)
     np.testing.assert_allclose(many[1], outside.charge, rtol=1e-5, atol=1e-3)
+
+
+def test_deposits_far_apart_in_time(backend):
+    """A late decay: as if it were an event of its own, however late, with the hits of its pixels counted on."""
+    sim = Simulator(cases.DETECTOR, backend=backend, electronics="clocked")
+    gap = 3.6e9 + 0.3
+    once = cases.segment((1.0, 2.0, 10.0), (1.6, 2.4, 10.4))
+    both = sim.prepare(concatenate(once, once._replace(t=once.t + gap)), vary=())
+    waveforms, hits = sim.charge(both), sim.hits(both).numpy()
+    alone = sim.hits(sim.prepare(once, vary=())).numpy()
+    assert waveforms.charge.shape[1] < 2000
+    assert sorted(np.bincount(waveforms.burst)) == [len(waveforms.ix) // 2] * 2
+    for burst, late in ((0, 0.0), (1, gap / 0.1)):
+        own = hits[hits["order"] // 10 == burst]
+        assert len(own) == len(alone) > 2
+        for name in ("ix", "iy", "charge", "adc", "z"):
+            np.testing.assert_allclose(own[name], alone[name], rtol=1e-5)
+        assert np.abs(own["tick"] - alone["tick"] - late).max() <= 1.0
+    assert len(np.unique(hits[["plane", "ix", "iy", "order"]])) == len(hits)
+    truth = sim.truth(both, hits)
+    np.testing.assert_array_equal(truth.segment, hits["order"][truth.hit] // 10)
+    noisy = sim.hits(both, seed=3).numpy()
+    first, second = (noisy[noisy["order"] // 10 == burst]["charge"] for burst in (0, 1))
+    assert len(first) != len(second) or not np.allclose(first, second)
+
+
+def test_deposits_close_in_time_share_a_waveform():
+    """However an event is spread over time, charge that may overlap stays together."""
+    sim = Simulator(cases.DETECTOR, backend="numpy", dtype="float64")
+    parts = [cases.segment((1.0, 2.0, 10.0), (1.6, 2.4, 10.4), t=150.0 * number) for number in range(5)]
+    waveforms = sim.charge(sim.prepare(concatenate(*parts), vary=()))
+    alone = sim.charge(sim.prepare(parts[0], vary=()))
+    assert not waveforms.burst.any()
+    assert waveforms.charge[:, -1].sum() == pytest.approx(5 * alone.charge[:, -1].sum(), rel=1e-9)

@@ -68,9 +68,8 @@ def rounded(values: Any) -> Any:
     return jnp.round(jax.lax.stop_gradient(values))
 
 
-def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> Any:
-    outputs = jax.lax.scan(_on_arrays(step), unwrap(carry), unwrap(inputs))[1]
-    return map_leaves(ep.astensor, outputs)
+def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> tuple:
+    return map_leaves(ep.astensor, jax.lax.scan(_on_arrays(step), unwrap(carry), unwrap(inputs)))
 
 
 def scan_while(step: Callable[[Any, Any], tuple], going: Callable[[Any], Any], carry: Any, inputs: Any) -> Any:

@@ -95,8 +95,8 @@ def with_derivative(function: Callable[..., tuple[Any, Callable[..., Any]]], *te
     return ep.astensor(_native(tensors[0]).with_derivative(function, *(tensor.raw for tensor in tensors)))
 
 
-def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> Any:
-    """Apply `step(carry, row) -> carry, output` to the rows of `inputs`: the outputs, stacked.
+def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> tuple:
+    """Apply `step(carry, row) -> carry, output` to the rows of `inputs`: the last carry, and the outputs stacked.
 
     All are trees of tensors; those of `carry` keep their shapes, an output may be None. Compiled once where that pays.
     """
@@ -105,16 +105,17 @@ def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> Any:
 
 
 def scan_while(step: Callable[[Any, Any], tuple], going: Callable[[Any], Any], carry: Any, inputs: Any) -> Any:
-    """`scan`, as long as `going(output)` holds, a boolean tensor (): where it does not, nothing changes any more.
+    """The outputs of `scan`, as long as `going(output)` holds, a boolean tensor ().
 
-    The outputs of rows after that are left out, or are those of the last row. No gradient passes through.
+    Where it does not, nothing may change any more: the outputs of later rows are left out, or are that of the last.
+    No gradient passes through.
     """
     native = _native(next(leaves(inputs)))
     scan_here = getattr(native, "scan_while", None)
-    return scan_here(step, going, carry, inputs) if scan_here else _scan(step, carry, inputs, going)
+    return scan_here(step, going, carry, inputs) if scan_here else _scan(step, carry, inputs, going)[1]
 
 
-def _scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, going: Callable[[Any], Any]) -> Any:
+def _scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, going: Callable[[Any], Any]) -> tuple:
     """Row by row, in Python."""
     outputs = []
     for number in range(next(leaves(inputs)).shape[0]):
@@ -123,7 +124,7 @@ def _scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, going: Cal
         if not going(output):
             break
     columns = zip(*map(leaves, outputs), strict=True)
-    return with_leaves(outputs[0], [ep.stack(column) for column in columns])
+    return carry, with_leaves(outputs[0], [ep.stack(column) for column in columns])
 
 
 def to_numpy(tensor: Any) -> np.ndarray:

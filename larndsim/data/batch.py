@@ -12,7 +12,7 @@ class Deposits(NamedTuple):
     """What the charge is differentiated with respect to, beside the parameters. Axis: (segment,).
 
     Native arrays. Lengths in cm, relative to the segment's `Frame` so that single precision suffices: x and y to the
-    centre of a pixel nearby, z to the anode. `t` in us from the event's reference time. `dE` in MeV, `dEdx` in MeV/cm.
+    centre of a pixel nearby, z to the anode. `t` in us from the burst's reference time. `dE` in MeV, `dEdx` in MeV/cm.
     """
 
     x_start: Any
@@ -48,7 +48,8 @@ class Pixels(NamedTuple):
     ix: Any
     iy: Any
     start: Any  # us, when the window that holds the signal for all parameters within bounds begins
-    reference: Any  # the event's reference time, whole ticks
+    reference: Any  # the reference time of their burst of deposits, whole ticks
+    burst: Any  # number of that burst within the event
 
 
 class Slots(NamedTuple):
@@ -121,5 +122,5 @@ class Batch(NamedTuple):
 def joined(parts: tuple[Pixels, ...]) -> Pixels:
     """All pixels of the parts, one after the other."""
     none = np.zeros(0, dtype=np.int64)
-    nothing = Pixels(none, none, none, none, np.zeros(0), none)
+    nothing = Pixels(none, none, none, none, np.zeros(0), none, none)
     return Pixels._make(np.concatenate(columns) for columns in zip(nothing, *parts, strict=True))

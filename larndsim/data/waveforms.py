@@ -10,6 +10,7 @@ class Waveforms(NamedTuple):
 
     `charge[p, k]` is the charge (electrons) seen by pixel p until the time `start[p] + k * tick` (us). The window of a
     pixel does not depend on the parameters; before it the charge is zero, after it the charge stays what it is.
+    Where an event goes on after a long silence, a pixel has one row for each `burst` of deposits, counted from zero.
     """
 
     event: Any
@@ -19,3 +20,4 @@ class Waveforms(NamedTuple):
     start: Any
     tick: float
     charge: Any
+    burst: Any

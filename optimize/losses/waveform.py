@@ -14,7 +14,7 @@ from larndsim.errors import ArgumentError
 
 from .base import CHARGE, ResidualLoss, rows_of
 
-IDENTITY = ("event", "plane", "ix", "iy")
+IDENTITY = ("event", "plane", "ix", "iy", "burst")
 
 
 @dataclass(frozen=True)

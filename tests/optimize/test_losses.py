@@ -189,7 +189,7 @@ def waveforms(backend, shift=0, seed=0) -> Waveforms:
     ticks = np.arange(40) + shift
     rise = np.clip((ticks[None, :] - 10 - rows[:, None]) / 15, 0, 1) * (8000 + 500 * rows[:, None] + 100 * seed)
     identity = (np.full(4, 2**33), rows * 0, rows, rows + 1)
-    return Waveforms(*identity, 1.0e5 + 0.1 * shift + 0.0 * rows, 0.1, backend.asarray(rise.astype(float)))
+    return Waveforms(*identity, 1.0e5 + 0.1 * shift + 0.0 * rows, 0.1, backend.asarray(rise.astype(float)), rows * 0)
 
 
 @pytest.mark.parametrize("shift", [0, 7, -6])
@@ -211,7 +211,7 @@ def test_waveforms(shift, differentiable_backend):
 def test_waveforms_of_other_pixels():
     backend = backend_of("numpy")
     target = waveforms(backend)
-    fewer = Waveforms(*(c[:3] for c in target[:5]), target.tick, target.charge[:3])
+    fewer = Waveforms(*(c[:3] for c in target[:5]), target.tick, target.charge[:3], target.burst[:3])
     residuals = get_loss("waveform").residuals(fewer, target, backend)
     assert residuals[-1] == pytest.approx(target.charge[3, -1] / 1000.0)
     assert not residuals[:-1].any()
