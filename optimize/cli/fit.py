@@ -26,10 +26,10 @@ def run(arguments: argparse.Namespace) -> int:
     from ..fitting import fit
     from .log import log_to_stderr
 
-    log_to_stderr()
     choices = choices_of(arguments)
     out = taken_out(arguments, choices)
-    result = fit(out=out, resume=arguments.resume, **choices)
+    with log_to_stderr():
+        result = fit(out=out, resume=arguments.resume, **choices)
     print(result.table())
     print(f"{result.status} after {result.iterations} steps and {result.wall_s:.1f} s: {result.message}")
     print(f"see {out}/result.json")

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
-def log_to_stderr() -> None:
-    """Plain lines of our own log on stderr."""
+@contextmanager
+def log_to_stderr() -> Iterator[None]:
+    """Plain lines of our own log on stderr, until the command ends."""
     logger = logging.getLogger(__package__.partition(".")[0])
-    logger.handlers = [logging.StreamHandler(sys.stderr)]
+    before = logger.handlers, logger.level, logger.propagate
+    logger.handlers, logger.propagate = [logging.StreamHandler(sys.stderr)], False
     logger.setLevel(logging.INFO)
-    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.handlers, level, logger.propagate = before
+        logger.setLevel(level)

@@ -38,14 +38,14 @@ def run(arguments: argparse.Namespace) -> None:
     from ..scans import scan, write_scan
     from .log import log_to_stderr
 
-    log_to_stderr()
     choices = choices_of(arguments)
     out = taken_out(arguments, choices)
     for name in USELESS:
         if name in choices:
             raise ArgumentError(name, "be left out of a scan", "it is given", "It is for fits.")
     check_folder("--out", out)
-    result = scan(points=arguments.points, ranges=_ranges(arguments.range or []), **choices)
+    with log_to_stderr():
+        result = scan(points=arguments.points, ranges=_ranges(arguments.range or []), **choices)
     folder = make_folder("--out", out)
     write_scan(folder / "scan.h5", result)
     save(draw_scan(result), folder / "scan.png")
