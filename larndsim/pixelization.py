@@ -24,13 +24,13 @@ from .detector.geometry import Geometry
 from .drifting import RESPONSE_DISTANCE
 from .response import SPAN, TICK
 
-REACH = 4.4  # transverse widths that a node's charge is followed to
+REACH = 4.2  # transverse widths that a node's charge is followed to
 TAILS = 6.0  # widths in time
 SILENCE = 2000.0  # us without deposits that end a burst, at least
 NEAREST = 0.1  # cm: nodes get no denser than at this distance from the anode
-# Gauss-Legendre nodes per panel, and the length of line, in widths, that they smear to 2e-4 of its peak
+# Gauss-Legendre nodes per panel, and the length of line, in widths, that they smear to 2e-3 of its peak
 ORDERS = np.array([1, 2, 3, 4, 5, 6, 8, 10, 12, 16])
-CAPACITY = np.array([0.2, 0.9, 1.8, 2.8, 3.8, 4.9, 6.9, 9.0, 11.0, 15.0])
+CAPACITY = np.array([0.22, 1.31, 2.58, 3.82, 5.02, 6.18, 8.48, 10.73, 12.96, 17.37])
 
 
 class Ranges(NamedTuple):

@@ -18,8 +18,8 @@ from .response import BEFORE, BLOCK, RESOLUTIONS, SPAN, TICK, Resolution
 
 LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 1.25, 1.5, 1.75)])
 FINE_LADDER = np.unique([*range(1, 8), *(step * 2**power for power in range(22) for step in range(8, 16))])
-OVERHEAD = 0.5e6  # ns that one more class costs, its compilation included, on a processor with two cores
-SHARE = 0.004  # of all the work: what more padding is worth one class less, and one compilation
+OVERHEAD = 2e6  # ns that one more class is worth: its calls and, above all, its compilation
+SHARE = 0.02  # of all the work: what more padding is worth one class less
 LARGEST = 2e6  # numbers in the largest array of one class: larger ones are cut, to stay in the processor's caches
 MODES = 100  # of a kernel
 
