@@ -15,6 +15,7 @@ COMMANDS = {
     "resume": "a fit that is killed again and again ends as if it had not been",
     "scaling": "time and memory against the number of segments",
     "stages": "where the time of a forward pass goes",
+    "streaming": "a large file through `larndsim simulate`: killed, repeated, and the memory that it takes",
 }
 
 

@@ -18,6 +18,7 @@ from .errors import ArgumentError
 from .pixelization import Ranges
 
 IDENTIFIERS = ("event", "track", "segment", "pdg")
+WIDER = 10, 1e6  # than its bounds may be what shapes a plan (it takes time and memory), and what only scales numbers
 SHAPING = ("vdrift", "eField", "temperature", "tran_diff", "long_diff", "shift_x", "shift_y", "shift_z")
 
 
@@ -59,6 +60,8 @@ def limits_of_plan(nominal: Parameters, vary: Iterable[str] | None, simulator: A
             raise ArgumentError(name, "be known when a plan is made", "it is being traced", "Call prepare outside.")
         values = np.asarray(simulator.backend.numpy(value), dtype=np.float64)
         low, high = float(values.min()), float(values.max())
+        for value in (low, high):
+            check_range(name, value, simulator.detector.bounds[name])
         if name not in SHAPING:
             low, high = (-math.inf, math.inf) if name in SIGNED else (0.0, math.inf)
         elif name in vary:
@@ -66,6 +69,15 @@ def limits_of_plan(nominal: Parameters, vary: Iterable[str] | None, simulator: A
             low, high = min(low, hard[0]), max(high, hard[1])
         limits[row] = low, high
     return limits
+
+
+def check_range(name: str, value: float, bound: Any) -> None:
+    """Refuse what no detector has: a plan for it would be slow or huge, or its numbers too large for the arithmetic."""
+    wider = WIDER[0] if name in SHAPING else WIDER[1]
+    low = wider * bound.down if bound.down < 0 else bound.down / wider
+    high = wider * bound.up
+    if not low - 1e-9 * abs(low) <= value <= high + 1e-9 * high:  # as written, whatever the division rounds
+        raise ArgumentError(name, f"lie within {low:g} and {high:g}", f"it is {value:g}")
 
 
 def ranges_of_plan(limits: np.ndarray, linked: bool) -> Ranges:

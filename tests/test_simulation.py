@@ -183,3 +183,11 @@ def test_deposits_close_in_time_share_a_waveform():
     alone = sim.charge(sim.prepare(parts[0], vary=()))
     assert not waveforms.burst.any()
     assert waveforms.charge[:, -1].sum() == pytest.approx(5 * alone.charge[:, -1].sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize("name,value", [("vdrift", 1e-300), ("vdrift", 1e30), ("tran_diff", 1e3), ("lifetime", 1e30)])
+def test_absurd_values_are_refused(name, value):
+    """Rather than planned for, in all the memory that there is."""
+    sim = Simulator(cases.DETECTOR, backend="numpy")
+    with pytest.raises(ArgumentError, match=f"Argument `{name}` must lie within"):
+        sim.prepare(cases.CASES["oblique"], PARAMETERS._replace(**{name: value}))

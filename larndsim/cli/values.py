@@ -8,14 +8,13 @@ from typing import Any
 
 from ..errors import ArgumentError
 
-WIDER = 10, 1e6  # than its bounds may be what shapes a plan (it takes time and memory), and what only scales numbers
 DIGITS = 20  # more than any number here has
 BYTES = {"": 1.0, "B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def parameters_of(nominal: Any, values: dict[str, Any], bounds: Mapping[str, Any]) -> Any:
     """The nominal parameters with the given values, each within reason."""
-    from ..checks import check_value
+    from ..checks import check_range, check_value
     from ..detector.checks import as_number
     from ..detector.parameters import check_name
 
@@ -25,17 +24,6 @@ def parameters_of(nominal: Any, values: dict[str, Any], bounds: Mapping[str, Any
         check_value(name, number)
         check_range(name, number, bounds[name])
     return nominal._replace(**{name: float(value) for name, value in values.items()})
-
-
-def check_range(name: str, value: float, bound: Any) -> None:
-    """Refuse what no detector has: a plan for it would be slow or huge, or its numbers too large for the arithmetic."""
-    from ..checks import SHAPING
-
-    wider = WIDER[0] if name in SHAPING else WIDER[1]
-    low = wider * bound.down if bound.down < 0 else bound.down / wider
-    high = wider * bound.up
-    if not low - 1e-9 * abs(low) <= value <= high + 1e-9 * high:  # as written, whatever the division rounds
-        raise ArgumentError(name, f"lie within {low:g} and {high:g}", f"it is {value:g}")
 
 
 def assignment(text: str) -> tuple[str, str]:

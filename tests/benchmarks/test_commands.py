@@ -50,6 +50,15 @@ def test_commands(command, rows, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_a_large_file_is_streamed(capsys):
+    assert main(["streaming", "--segments", "300", "--backend", "numpy", "--after", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert "the last is 16777217" in printed
+    assert "killed: no output file" in printed
+    assert int(printed.split("of the last event: ")[1]) > 0
+
+
+@pytest.mark.slow
 def test_a_fit_that_is_killed_ends_as_if_it_had_not_been(capsys):
     assert main(["resume", "--kills", "2", "--iterations", "24", "--muons", "3", "--protons", "1"]) == 0
     assert "result and history agree bit for bit" in capsys.readouterr().out
