@@ -31,7 +31,9 @@ def differences(sim, batch):
     found = {}
     for name in NAMES:
         value = getattr(PARAMETERS, name)
-        step = 1e-6 * (abs(value) or 1.0)  # so small that no hit meets a corner of the waveform, between two ticks
+        # so small that no hit meets a corner of the waveform, between two ticks; what moves hits little needs more,
+        # or rounding shows
+        step = (1e-5 if name.endswith("_diff") else 1e-6) * (abs(value) or 1.0)
         at = {k: sim.hits(batch, PARAMETERS._replace(**{name: value + k * step})) for k in (-2, -1, 1, 2)}
         there = np.all([sim.backend.numpy(hits.mask) for hits in at.values()], axis=0)
         columns = {k: [sim.backend.numpy(column) for column in hits[8:11]] for k, hits in at.items()}
