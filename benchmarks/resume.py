@@ -124,9 +124,9 @@ def _first(folder: Path, arguments: argparse.Namespace) -> list[str]:
 
 
 def _fit(out: Path, words: list[str]) -> subprocess.Popen:
-    log = open(out.with_suffix(".log"), "a")  # noqa: SIM115 - it is the process's
     command = [sys.executable, "-m", "optimize", "fit", "--out", str(out), *words]
-    return subprocess.Popen(command, stdout=log, stderr=log)
+    with open(out.with_suffix(".log"), "a") as log:  # the process keeps it open for itself
+        return subprocess.Popen(command, stdout=log, stderr=log)
 
 
 def _progress(run: Path) -> str:
