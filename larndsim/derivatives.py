@@ -18,8 +18,9 @@ def value_and_grad(
     arrays.
 
     >>> import larndsim
-    >>> larndsim.value_and_grad(lambda p: p.Ab * p.kb, larndsim.Parameters(Ab=2.0, kb=3.0), wrt=("Ab",))[1]
-    {'Ab': tensor(3., dtype=torch.float64)}
+    >>> value, gradient = larndsim.value_and_grad(lambda p: p.Ab * p.kb, larndsim.Parameters(Ab=2.0, kb=3.0), ("Ab",))
+    >>> float(value), float(gradient["Ab"])
+    (6.0, 3.0)
     """
     chosen, values, fixed = _arguments(parameters, wrt, backend)
     return chosen.value_and_grad(lambda varied: function(fixed._replace(**varied)), values)

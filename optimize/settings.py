@@ -71,7 +71,9 @@ class Settings:
     mode: str | None = choice(None, f"how to differentiate: {', '.join(MODES)} (default: the method's)", "NAME")
     iterations: int | None = choice(None, "most steps (default: 100 with method gauss-newton, else 500)", "N", int)
     tolerance: float | None = choice(None, "shortest step that counts, in half ranges of parameters", "X", float)
-    optimizer: str | None = choice(None, "of torch.optim or optax, for method gradient (default: adam)", "NAME")
+    optimizer: str | None = choice(
+        None, "by its name in the backend's library, for method gradient (default: adam)", "NAME"
+    )
     lr: Any = choice(None, "learning rate, in half ranges of parameters (default: 0.02)", "RATE", float)
     schedule: str | None = choice(None, f"of the learning rate: {', '.join(SCHEDULES)}", "NAME")
     clip: float | None = choice(None, "longest gradient, by scaled parameters", "X", float)

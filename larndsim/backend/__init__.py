@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Any
-
-import eagerpy as ep
-import numpy as np
 
 from ..errors import ArgumentError, check_choice
 from .base import Backend
@@ -21,7 +17,6 @@ __all__ = [
     "DEFAULT",
     "DIFFERENTIABLE",
     "Backend",
-    "concatenate",
     "get_backend",
     "installed",
     "leaves",
@@ -56,10 +51,3 @@ def get_backend(name: str = DEFAULT, device: str = "cpu", dtype: str = "float32"
 def widest_dtype(name: str) -> str:
     """The widest precision of a framework as it is set now (JAX computes in float64 only where that is enabled)."""
     return importlib.import_module(f".{name}_backend", __name__).widest_dtype()
-
-
-def concatenate(parts: list[Any], backend: Backend) -> Any:
-    """Native arrays, one after the other along the first axis."""
-    if not parts:
-        return backend.asarray(np.zeros((0, 0)))
-    return parts[0] if len(parts) == 1 else ep.concatenate([ep.astensor(part) for part in parts], axis=0).raw

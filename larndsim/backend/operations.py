@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import Any
 
 import eagerpy as ep
-import numpy as np
 
 from .tree import leaves, map_leaves, with_leaves
 
@@ -125,8 +124,3 @@ def _scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, going: Cal
             break
     columns = zip(*map(leaves, outputs), strict=True)
     return carry, with_leaves(outputs[0], [ep.stack(column) for column in columns])
-
-
-def to_numpy(tensor: Any) -> np.ndarray:
-    """EagerPy tensor -> NumPy array."""
-    return tensor.numpy()
