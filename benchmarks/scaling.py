@@ -11,7 +11,7 @@ from benchmarks.report import COLOURS, Columns, ms, new_figure, number, one_line
 from benchmarks.samples import PLANS, SEGMENTS, Setup, muons_of, parts, waiter, work_on
 from larndsim.backend import DTYPES, installed
 
-STEPS = ("plan_time", "forward", "gradient")
+STEPS = ("plan_time", "forward", "gradient")  # the first is always measured
 FROM = 1e3  # segments from which the exponent is fitted
 WARM = 8  # batches that are simulated before the clock starts
 COLUMNS: Columns = {
@@ -21,7 +21,7 @@ COLUMNS: Columns = {
     "forward": ms("forward"),
     "gradient": ms("gradient"),
     "peak MB": number("memory", ".0f"),
-    "ms per 1000": lambda row: f"{1e3 * row['forward'][0] / row['segments']:.3g}",
+    "plan, ms per 1000": lambda row: f"{1e3 * row['plan_time'][0] / row['segments']:.3g}",
 }
 
 
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--plan", choices=sorted(PLANS), default="six")
+    parser.add_argument("--steps", nargs="*", choices=STEPS[1:], default=STEPS[1:], help="beside the plan")
     parser.add_argument("--batch", type=int, default=SEGMENTS, help="segments that are simulated at once")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
 
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     for name in options.backends:
         setup = Setup(name, options.device, options.dtype, options.plan)
         for count in counts:
-            rows.append(in_fresh_process(measured, setup, count, options.batch))
+            rows.append(in_fresh_process(measured, setup, count, options.batch, tuple(options.steps)))
             print(one_line(rows[-1], COLUMNS), flush=True)
     exponents = {name: exponents_of([row for row in rows if row["backend"] == name]) for name in options.backends}
     lines = [
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
     save(options.out, "scaling", rows, "\n".join([table(rows, COLUMNS), "", *lines]), drawn(rows), exponents=exponents)
 
 
-def measured(setup: Setup, count: int, batch: int) -> dict[str, Any]:
+def measured(setup: Setup, count: int, batch: int, steps: tuple[str, ...]) -> dict[str, Any]:
     """One pass over all batches, each prepared, simulated and forgotten; the first few once before, to compile."""
     segments = muons_of(count)
     scale = unit()
@@ -62,23 +63,25 @@ def measured(setup: Setup, count: int, batch: int) -> dict[str, Any]:
     pieces = list(parts(segments, batch))
     spread = pieces[:: max(len(pieces) // WARM, 1)]
     memory = PeakMemory()
-    one_pass(setup, simulator, spread)
+    one_pass(setup, simulator, spread, steps)
     memory.start()
-    spent = one_pass(setup, simulator, pieces)
+    spent = one_pass(setup, simulator, pieces, steps)
     timings = {name: Timing(total, 0.0, 1) for name, total in spent.items()}
     row = {"segments": len(segments.dE), **setup._asdict(), "unit": scale, "batches": len(pieces)}
     return row | timings | {"memory": memory.peak()}
 
 
-def one_pass(setup: Setup, simulator: Any, pieces: list[Any]) -> dict[str, float]:
+def one_pass(setup: Setup, simulator: Any, pieces: list[Any], steps: tuple[str, ...]) -> dict[str, float]:
     """ms of each step over all pieces."""
     wait = waiter(simulator)
     spent: dict[str, float] = {}
     for piece in pieces:
         batch, plan_time = once(lambda piece=piece: setup.prepare(simulator, piece), wait)
         work = work_on(simulator, [batch])
-        work.targets()
-        for name, function in (("forward", work.forward), ("gradient", work.gradient)):
+        if "gradient" in steps:
+            work.targets()
+        for name in steps:
+            function = getattr(work, name)
             if function is not None:
                 spent[name] = spent.get(name, 0.0) + once(function, wait)[1]
         spent["plan_time"] = spent.get("plan_time", 0.0) + plan_time

@@ -48,7 +48,7 @@ def test_a_backend_that_is_not_installed(monkeypatch):
     [
         ({"lifetime": -1.0}, "Argument `lifetime` must be greater than 0, but it is -1"),
         ({"vdrift": np.nan}, "Argument `vdrift` must be finite, but it is nan"),
-        ({"vdrift": 0.3}, "Argument `vdrift` must lie within 0.136 and 0.184, which this batch was planned for"),
+        ({"vdrift": 0.3}, "Argument `vdrift` must lie within 0.1392 and 0.1808, which this batch was planned for"),
         ({"shift_x": "far"}, "Argument `shift_x` must be a number"),
     ],
 )

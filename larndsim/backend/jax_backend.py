@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import jax
+import jaxlib
 import numpy as np
 
 from ..errors import ArgumentError
@@ -16,6 +18,10 @@ from .tree import STATIC
 
 for kind in STATIC:
     jax.tree_util.register_pytree_node(kind, lambda value: ((), value), lambda value, _: value)
+
+# leaves our loops to XLA's own compiler of loops, which makes them a fifth faster than its YNN library
+OWN_LOOPS = "--xla_cpu_experimental_ynn_fusion_type="
+KNOWN_BY = "0.10."  # XLA ends the process at a flag that it does not know
 
 
 class JAXBackend(Backend):
@@ -85,10 +91,26 @@ def _device(name: str) -> Any:
     if kind not in ("cpu", "cuda") or not (index or "0").isdigit():
         raise ArgumentError("device", "be cpu, cuda or cuda:N", f"it is {name!r}")
     try:
-        return jax.devices(kind)[int(index or 0)]
+        with _own_loops():
+            return jax.devices(kind)[int(index or 0)]
     except (RuntimeError, IndexError) as error:
         remedy = "Use device='cpu', or install jax with CUDA."
         raise ArgumentError("device", "be there", f"jax finds no {name!r}", remedy) from error
+
+
+@contextmanager
+def _own_loops() -> Iterator[None]:
+    """XLA reads its flags once, when JAX first looks for devices: see `OWN_LOOPS`. What the user has set goes first."""
+    before = os.environ.get("XLA_FLAGS")
+    if jaxlib.__version__.startswith(KNOWN_BY) and "ynn" not in (before or ""):
+        os.environ["XLA_FLAGS"] = f"{before or ''} {OWN_LOOPS}".strip()
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("XLA_FLAGS", None)
+        else:
+            os.environ["XLA_FLAGS"] = before
 
 
 def widest_dtype() -> str:

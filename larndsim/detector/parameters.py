@@ -38,8 +38,8 @@ class Bound(NamedTuple):
 
     @property
     def hard(self) -> tuple[float, float]:
-        """The limits that a plan is made for: a tenth of the range wider at both ends."""
-        margin = 0.1 * (self.up - self.down)
+        """The limits that a plan is made for: a fiftieth of the range wider at both ends."""
+        margin = 0.02 * (self.up - self.down)
         return self.down - margin, self.up + margin
 
 
