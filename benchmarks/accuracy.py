@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float64", "float32"])
     parser.add_argument("--sample", metavar="H5", help="a file of segments, instead of the corner cases")
     parser.add_argument("--generate", metavar="KIND", help="a generated sample: muons, protons or cosmics, 80 cm of it")
+    parser.add_argument("--accuracy", type=float, default=1e-3, help="that is asked for (default: %(default)s)")
     parser.add_argument("--pixels", type=int, help="that are compared: of each case (default: 6), or of the file (200)")
 
 
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     known: Known = {}
     for backend in options.backends:
         for dtype in options.dtypes:
-            simulator = larndsim.Simulator(cases.DETECTOR, backend=backend, dtype=dtype)
+            simulator = larndsim.Simulator(cases.DETECTOR, backend=backend, dtype=dtype, accuracy=options.accuracy)
             waveforms = simulator.charge(simulator.prepare(segments))
             charge = simulator.backend.numpy(waveforms.charge).astype(float)
             print(f"\n{backend} {dtype}: largest error of the total and of the waveform, relative to the total")

@@ -19,7 +19,17 @@ from .pixelization import Ranges
 
 IDENTIFIERS = ("event", "track", "segment", "pdg")
 WIDER = 10, 1e6  # than its bounds may be what shapes a plan (it takes time and memory), and what only scales numbers
+ACCURACIES = 1e-4, 1e-2  # beyond, other errors than those of the sums rule
 SHAPING = ("vdrift", "eField", "temperature", "tran_diff", "long_diff", "shift_x", "shift_y", "shift_z")
+
+
+def check_accuracy(accuracy: Any) -> float:
+    """Refuse an accuracy that is no number, or that nothing is made for."""
+    low, high = ACCURACIES
+    number = isinstance(accuracy, int | float | np.number) and not isinstance(accuracy, bool)
+    if not (number and low <= accuracy <= high):
+        raise ArgumentError("accuracy", f"be a number from {low:g} to {high:g}", f"it is {accuracy!r}")
+    return float(accuracy)
 
 
 def checked_segments(segments: Segments | np.ndarray) -> Segments:
@@ -80,14 +90,15 @@ def check_range(name: str, value: float, bound: Any) -> None:
         raise ArgumentError(name, f"lie within {low:g} and {high:g}", f"it is {value:g}")
 
 
-def ranges_of_plan(limits: np.ndarray, linked: bool) -> Ranges:
+def ranges_of_plan(limits: np.ndarray, linked: bool, accuracy: float) -> Ranges:
     """The ranges that decide a plan's shapes."""
     of = dict(zip(Parameters._fields, limits.tolist(), strict=True))
     velocity = of["vdrift"]
     if linked:
         corners = [drift_velocity(*corner) for corner in product(of["eField"], of["temperature"])]
         velocity = [min(corners), max(corners)]
-    return Ranges(*map(tuple, (velocity, *(of[name] for name in Ranges._fields[1:]))))
+    others = {name: tuple(values) for name, values in of.items() if name in Ranges._fields}
+    return Ranges(velocity=tuple(velocity), accuracy=accuracy, **others)
 
 
 def checked_parameters(parameters: Parameters | None, limits: Any, simulator: Any) -> Parameters:

@@ -11,11 +11,13 @@ that the parameters may take (`Ranges`). Nothing is planned again while they sta
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
 import eagerpy as ep
 import numpy as np
+from scipy.special import ndtr
 
 from .clipping import Line, borders, clip
 from .data.batch import Frame
@@ -24,17 +26,14 @@ from .detector.geometry import Geometry
 from .drifting import RESPONSE_DISTANCE
 from .response import SPAN, TICK
 
-REACH = 4.2  # transverse widths that a node's charge is followed to
 TAILS = 6.0  # widths in time
 SILENCE = 2000.0  # us without deposits that end a burst, at least
 NEAREST = 0.1  # cm: nodes get no denser than at this distance from the anode
-# Gauss-Legendre nodes per panel, and the length of line, in widths, that they smear to 2e-3 of its peak
-ORDERS = np.array([1, 2, 3, 4, 5, 6, 8, 10, 12, 16])
-CAPACITY = np.array([0.22, 1.31, 2.58, 3.82, 5.02, 6.18, 8.48, 10.73, 12.96, 17.37])
+ORDERS = np.array([1, 2, 3, 4, 5, 6, 8, 10, 12, 16])  # Gauss-Legendre nodes that a panel may have
 
 
 class Ranges(NamedTuple):
-    """Lowest and highest value of what decides the plan's shapes."""
+    """What decides the plan's shapes: lowest and highest values, and how exact the waveforms are to be."""
 
     velocity: tuple[float, float]
     tran_diff: tuple[float, float]
@@ -42,6 +41,7 @@ class Ranges(NamedTuple):
     shift_x: tuple[float, float]
     shift_y: tuple[float, float]
     shift_z: tuple[float, float]
+    accuracy: float = 1e-3  # of a waveform, relative to its pixel's total
 
 
 class Nodes(NamedTuple):
@@ -166,7 +166,7 @@ def _nodes(line: Line, index: np.ndarray, frame: Frame, ranges: Ranges) -> Nodes
     """Cut the segments `index`, which run along `line` in `frame`, into quadrature nodes."""
     enter, leave = _clip(line, frame)
     roots = np.sqrt(np.maximum([np.abs(line.z + edge * line.dz) for edge in (enter, leave)], NEAREST))
-    panels, order = _panels((leave - enter) * _widths_along(line, roots, ranges))
+    panels, order = _panels((leave - enter) * _widths_along(line, roots, ranges), capacity(ranges.accuracy))
     owner, position, weight = _panel_nodes(panels, order, roots)
     return Nodes(index[owner], position, weight, *_boxes(line, owner, position, frame, ranges))
 
@@ -180,10 +180,44 @@ def _widths_along(line: Line, roots: np.ndarray, ranges: Ranges) -> np.ndarray:
     return np.hypot(transverse, along) * 2.0 / (roots[0] + roots[1])
 
 
-def _panels(widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _panels(widths: np.ndarray, capacity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Number of panels of each segment and which of ORDERS they take."""
-    panels = np.maximum(np.ceil(widths / CAPACITY[-1]), 1).astype(np.int64)
-    return panels, np.searchsorted(CAPACITY, widths / panels * (1 - 1e-12))
+    panels = np.maximum(np.ceil(widths / capacity[-1]), 1).astype(np.int64)
+    return panels, np.searchsorted(capacity, widths / panels * (1 - 1e-12))
+
+
+@lru_cache(maxsize=8)
+def capacity(accuracy: float) -> np.ndarray:
+    """The longest line that each of ORDERS takes, in widths of the cloud.
+
+    So that the charge along a line, smeared, is off by no more than twice the accuracy of what it is at its peak:
+    a pixel sums over several panels, whose errors have either sign.
+    """
+    found = []
+    for order in ORDERS:
+        rule, low, high = np.polynomial.legendre.leggauss(order), 1e-3, 2.0 * order
+        for _ in range(24):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if _smearing_error(rule, middle) <= 2 * accuracy else (low, middle)
+        found.append(low)
+    return np.array(found)
+
+
+def _smearing_error(rule: tuple[np.ndarray, np.ndarray], length: float) -> float:
+    """Largest error of a uniform line of some length (in widths) as a sum over nodes, relative to its peak."""
+    points, weights = rule
+    x = np.linspace(-4.0, 0.5 * length, 300)  # the other half is the same
+    sum_ = np.exp(-0.5 * (x[:, None] - 0.5 * length * (points + 1.0)) ** 2) @ (0.5 * length * weights)
+    exact = ndtr(x) - ndtr(x - length)
+    return float(np.abs(sum_ / np.sqrt(2 * np.pi) - exact).max() / exact.max())
+
+
+def reach(accuracy: float) -> float:
+    """Transverse widths that a node's charge is followed to: beyond lies less than a tenth of the accuracy.
+
+    That is 4.2 for an accuracy of 1e-3.
+    """
+    return float(np.sqrt(2.0 * np.log(6.77 / accuracy)))
 
 
 def _panel_nodes(panels: np.ndarray, order: np.ndarray, roots: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -256,12 +290,12 @@ def _pairs(
     """All pairs of a node and a pixel that it can reach: node, ix, iy. Axis: (pair,)."""
     owner = nodes.segment
     pitch = geometry.pitch[plane[owner]]
-    reach = REACH * np.sqrt(2 * ranges.tran_diff[1] * nodes.d[1] / ranges.velocity[0]) / pitch
+    widths = reach(ranges.accuracy) * np.sqrt(2 * ranges.tran_diff[1] * nodes.d[1] / ranges.velocity[0]) / pitch
     boxes = []
     for box, anchor, count in ((nodes.x, frame.ix, geometry.n_x), (nodes.y, frame.iy, geometry.n_y)):
         middle = box / pitch + anchor[owner] + 0.5  # in pixels from the low border
-        low = np.clip(np.floor(middle[0] - reach), 0, count[plane[owner]]).astype(np.int64)
-        high = np.clip(np.floor(middle[1] + reach), -1, count[plane[owner]] - 1).astype(np.int64)
+        low = np.clip(np.floor(middle[0] - widths), 0, count[plane[owner]]).astype(np.int64)
+        high = np.clip(np.floor(middle[1] + widths), -1, count[plane[owner]] - 1).astype(np.int64)
         boxes.append((low, np.maximum(high - low + 1, 0), middle))
     (x_low, x_count, x), (y_low, y_count, y) = boxes
     count = x_count * y_count
@@ -273,7 +307,7 @@ def _pairs(
     apart = [
         np.maximum(np.maximum(middle[0][node] - i - 1, i - middle[1][node]), 0.0) for i, middle in ((ix, x), (iy, y))
     ]
-    near = apart[0] ** 2 + apart[1] ** 2 <= reach[node] ** 2
+    near = apart[0] ** 2 + apart[1] ** 2 <= widths[node] ** 2
     return node[near], ix[near], iy[near]
 
 

@@ -33,7 +33,8 @@ class Simulator:
     `recombination` is one of birks, box, ellipsoid. With `link_vdrift_eField` the drift velocity follows from the
     field and the temperature instead of the parameter `vdrift`. `electronics` is one of clocked, relaxed; arrays of
     `thresholds` (electrons), `gains` (mV per electron) and `bad_channels` (true or false), with axes (plane, ix, iy),
-    replace what the detector says.
+    replace what the detector says. `accuracy` is that of each waveform at every tick, relative to its pixel's total
+    (totals are some ten times as accurate): looser is faster.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Simulator:
         thresholds: np.ndarray | None = None,
         gains: np.ndarray | None = None,
         bad_channels: np.ndarray | None = None,
+        accuracy: float = 1e-3,
     ) -> None:
         check_choice("recombination", recombination, RECOMBINATION)
         check_choice("electronics", electronics, MODELS)
@@ -56,6 +58,7 @@ class Simulator:
         self.recombination = recombination
         self.link_vdrift_eField = link_vdrift_eField
         self.electronics = electronics
+        self.accuracy = checks.check_accuracy(accuracy)
         self._channels = recording.channel_maps(self.detector, thresholds, gains, bad_channels)
         self._respond = cache(self._response_on_device)
         compiled = self.backend.compile
@@ -77,7 +80,7 @@ class Simulator:
         segments = checks.checked_segments(segments)
         nominal = checks.checked_parameters(parameters, None, self)
         limits = checks.limits_of_plan(nominal, vary, self)
-        ranges = checks.ranges_of_plan(limits, self.link_vdrift_eField)
+        ranges = checks.ranges_of_plan(limits, self.link_vdrift_eField, self.accuracy)
         batch = make_batch(segments, self.detector.geometry, ranges, self._respond, self.backend)
         rows = [size.weight.shape[0] for size in batch.classes]
         ticks = [stage4.ticks_of(size, response) for size, response in zip(batch.classes, batch.responses, strict=True)]
@@ -131,7 +134,7 @@ class Simulator:
         return None if seed is None else self._to_device(recording.noise_of(seed, group.pixels, ticks, self.detector))
 
     def _response_on_device(self, *key: Any) -> Response:
-        return self._to_device(folded_response(*key))
+        return self._to_device(folded_response(*key, self.accuracy))
 
     def _to_device(self, tree: Any) -> Any:
         return map_leaves(self.backend.asarray, tree)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .data.batch import SizeClass
 from .pixelization import Plan, Ranges
-from .response import BEFORE, BLOCK, RESOLUTIONS, SPAN, TICK, Resolution
+from .response import BEFORE, BLOCK, SPAN, TICK, Resolution, resolutions
 
 LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 1.25, 1.5, 1.75)])
 FINE_LADDER = np.unique([*range(1, 8), *(step * 2**power for power in range(22) for step in range(8, 16))])
@@ -50,12 +50,13 @@ def on_ladder(values: np.ndarray, ladder: np.ndarray = LADDER) -> np.ndarray:
 
 
 def resolution_of(nearest: np.ndarray, ranges: Ranges) -> np.ndarray:
-    """Index of the coarsest of RESOLUTIONS that resolves the narrowest cloud at this distance."""
+    """Index of the coarsest of the `resolutions` that resolves the narrowest cloud at this distance."""
     v = ranges.velocity[1]
     sigma_T = np.sqrt(2 * ranges.tran_diff[0] * nearest / v)
     sigma_t = np.sqrt(2 * ranges.long_diff[0] * nearest / v**3)
-    level = np.full(len(nearest), len(RESOLUTIONS) - 1)
-    for index, r in reversed(list(enumerate(RESOLUTIONS[:-1]))):
+    known = resolutions(ranges.accuracy)
+    level = np.full(len(nearest), len(known) - 1)
+    for index, r in reversed(list(enumerate(known[:-1]))):
         level[(sigma_T >= r.sigma_T) & (sigma_t >= r.sigma_t)] = index
     return level
 
@@ -70,7 +71,7 @@ def sort_into_classes(plan: Plan, pitch: np.ndarray, ranges: Ranges) -> list[tup
     kinds, kind = np.unique(rows, axis=0, return_inverse=True)
     for number, (lev, n, b, _) in enumerate(kinds):
         members = np.flatnonzero(kind.ravel() == number)
-        shape = Shape(RESOLUTIONS[lev], float(pitch[members[0]]), int(n), int(b))
+        shape = Shape(resolutions(ranges.accuracy)[lev], float(pitch[members[0]]), int(n), int(b))
         cells[shape[:2]].append((shape, members))
     work = sum(shape.work(*shape[2:]) * len(members) for group in cells.values() for shape, members in group)
     merged = [entry for group in cells.values() for entry in _merge(group, max(OVERHEAD, SHARE * work))]

@@ -126,6 +126,7 @@ def describe_run(simulator: Simulator, source: Any, run: Run) -> dict[str, Any]:
         "electronics": simulator.electronics,
         "recombination": simulator.recombination,
         "link_vdrift_eField": simulator.link_vdrift_eField,
+        "accuracy": simulator.accuracy,
         "truth": run.truth,
     }
 

@@ -72,7 +72,7 @@ def make_simulator(s: Settings, electronics: str | None = None) -> Simulator:
     detector = s.detector if isinstance(s.detector, Detector) else larndsim.load_detector(s.detector, layout=s.layout)
     return Simulator(
         detector, s.backend, s.device, s.dtype, electronics or s.electronics or "relaxed", s.recombination,
-        s.link_vdrift_eField,
+        s.link_vdrift_eField, accuracy=s.accuracy,
     )  # fmt: skip
 
 

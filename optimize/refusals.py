@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from larndsim import Segments
+from larndsim.checks import check_accuracy
 from larndsim.detector import Detector
 from larndsim.detector.parameters import check_name
 from larndsim.errors import ArgumentError, check_choice
@@ -145,6 +146,7 @@ def _check_physics(s: Settings) -> None:
     """Refuse parameters that the chosen physics does not use."""
     check_choice("recombination", s.recombination, RECOMBINATION)
     check_choice("electronics", s.electronics or "relaxed", FITTABLE)
+    check_accuracy(s.accuracy)
     of_models = {"birks": ("Ab", "kb"), "box": ("alpha", "beta"), "ellipsoid": ("alpha", "beta", "R_param")}
     idle = {name for names in of_models.values() for name in names} - set(of_models[s.recombination])
     idle.add("vdrift" if s.link_vdrift_eField else "temperature")

@@ -85,6 +85,7 @@ class Settings:
     electronics: str | None = choice(None, f"of the prediction: {', '.join(FITTABLE)}", "NAME")
     recombination: str = choice("birks", ", ".join(RECOMBINATION), "NAME")
     link_vdrift_eField: bool = choice(False, LINKED, kind=bool)
+    accuracy: float = choice(1e-3, "of each waveform, relative to its pixel's total", "X", float)
     backend: str = choice(DEFAULT, " or ".join(DIFFERENTIABLE), "NAME")
     device: str = choice("cpu", "cpu, cuda or cuda:N", "NAME")
     dtype: str = choice("float32", "float32 or float64", "NAME")

@@ -9,6 +9,7 @@ import pytest
 
 from larndsim import Simulator
 from larndsim.data.segments import concatenate
+from larndsim.errors import ArgumentError
 from tests import cases
 from tests.reference import charge as reference
 from tests.reference import quenching
@@ -153,3 +154,33 @@ def test_backends_agree(backend, dtype, rtol):
     known, charge = simulated("numpy", "float64", "nominal")[1], simulated(backend, dtype, "nominal")[1]
     bright = known[:, -1] > 500.0
     assert (np.abs(charge - known)[bright] <= rtol * known[bright, -1:]).all()
+
+
+@pytest.mark.parametrize("accuracy", [1e-2, 1e-4])
+def test_as_accurate_as_asked_for(accuracy):
+    sim = Simulator(cases.DETECTOR, backend="numpy", dtype="float64", accuracy=accuracy)
+    names = ("near the anode", "on a pixel edge near the anode")
+    for name in names:
+        segments = SEGMENTS.select(SEGMENTS.event == EVENTS[name])
+        waveforms = sim.charge(sim.prepare(segments), PARAMETERS)
+        for pixel in chosen_pixels(segments, PARAMETERS, most=2):
+            row = row_of(waveforms, *pixel)
+            times = waveforms.start[row] + waveforms.tick * np.arange(waveforms.charge.shape[1])
+            total, waveform = expected(name, segments, PARAMETERS, pixel, times)
+            assert waveforms.charge[row, -1] == pytest.approx(total, rel=0.1 * accuracy)
+            assert np.abs(waveforms.charge[row] - waveform).max() <= accuracy * total
+
+
+def test_less_accuracy_is_less_work():
+    def numbers(accuracy):
+        batch = Simulator(cases.DETECTOR, backend="numpy", accuracy=accuracy).prepare(SEGMENTS)
+        return len(batch.slots.segment), sum(response.gather.size for response in batch.responses)
+
+    loose, default, tight = map(numbers, (1e-2, 1e-3, 1e-4))
+    assert loose[0] < default[0] < tight[0] and loose[1] < default[1] < tight[1]
+
+
+@pytest.mark.parametrize("wrong", [0.5, 1e-9, -1e-3, "high", None, True, float("nan")])
+def test_accuracy_is_checked(wrong):
+    with pytest.raises(ArgumentError, match="Argument `accuracy` must be a number from 0\\.0001 to 0\\.01"):
+        Simulator(cases.DETECTOR, backend="numpy", accuracy=wrong)

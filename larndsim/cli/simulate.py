@@ -14,7 +14,7 @@ from typing import Any
 
 from ..backend import DEFAULT
 from ..errors import ArgumentError, check_choice, did_you_mean
-from .values import assignment, bytes_of, events_of, parameters_of, seed_of
+from .values import assignment, bytes_of, events_of, number_of, parameters_of, seed_of
 
 EXAMPLE = "larndsim simulate muons.h5 hits.h5 --detector module0 --electronics clocked --seed 1 --set Ab=0.81"
 
@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "dtype": "float32",
     "electronics": "clocked",
     "recombination": "birks",
+    "accuracy": 1e-3,
     "link-vdrift-eField": False,
     "noise": None,
     "seed": None,
@@ -46,6 +47,7 @@ TEXT = {
     "dtype": ("NAME", "float32 or float64"),
     "electronics": ("NAME", "clocked (tick by tick, as the hardware) or relaxed (smooth)"),
     "recombination": ("NAME", "birks, box or ellipsoid"),
+    "accuracy": ("X", "of each waveform, relative to its pixel's total"),
     "memory": ("SIZE", "what may be used, such as 500MB or 2GB"),
     "format": ("NAME", "hits or packets"),
     "events": ("FIRST:END", "only events with numbers from FIRST up to, not including, END"),
@@ -166,8 +168,10 @@ def make_simulator(options: dict[str, Any]) -> Any:
         )
     }
     names = ("backend", "device", "dtype", "electronics", "recombination")
-    linked = options["link-vdrift-eField"]
-    return larndsim.Simulator(detector, **{name: options[name] for name in names}, link_vdrift_eField=linked, **maps)
+    return larndsim.Simulator(
+        detector, **{name: options[name] for name in names}, **maps,
+        link_vdrift_eField=options["link-vdrift-eField"], accuracy=number_of("accuracy", options["accuracy"]),
+    )  # fmt: skip
 
 
 def make_run(options: dict[str, Any], simulator: Any) -> Any:

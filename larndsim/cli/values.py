@@ -53,6 +53,14 @@ def whole(name: str, value: Any) -> int:
     return int(text)
 
 
+def number_of(name: str, value: Any) -> float:
+    """A number, as the command line or a configuration file gives it."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ArgumentError(name, "be a number", f"it is {value!r}") from None
+
+
 def events_of(text: Any) -> tuple[int, int] | None:
     """FIRST:END, or the number of one event."""
     if text is None:

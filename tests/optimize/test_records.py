@@ -153,7 +153,13 @@ def command(out, *arguments):
     flags = ["--cuts", "none", "--loss", "waveform", "--seed", "1", "--save-freq", "1", "--tolerance", "1e-6"]
     call = [sys.executable, "-m", "optimize", "fit", "--out", str(out), *arguments]
     with open(out.with_suffix(".log"), "w") as log:
-        return subprocess.Popen(call if "--resume" in arguments else call + flags, cwd=ROOT, stderr=log, stdout=log)
+        call = call if "--resume" in arguments else call + flags
+        return subprocess.Popen(call, cwd=ROOT, stderr=log, stdout=log, preexec_fn=_heed_interrupts)
+
+
+def _heed_interrupts():
+    """What a shell starts in the background ignores them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.slow
@@ -166,7 +172,7 @@ def test_a_signal_leaves_a_checkpoint(number, segments_file, tmp_path):
     wait_for(run / "checkpoint.npz", process)
     time.sleep(1.0)
     process.send_signal(number)
-    assert process.wait(timeout=60) == 130
+    assert process.wait(timeout=300) == 130
     assert run.with_suffix(".log").read_text().endswith("larndsim-optimize: interrupted\n")
     state, history = Folder(run).load()
     assert len(history.rows) == state.iteration + 1 > 1

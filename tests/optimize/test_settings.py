@@ -60,6 +60,7 @@ OTHERS = {
     "electronics": ("clocked", {}),
     "recombination": ("box", {"params": ("lifetime",)}),
     "link_vdrift_eField": (True, {}),
+    "accuracy": (1e-2, {}),
     "backend": ("jax", {}),
     "device": ("cuda:77", {}),
     "dtype": ("float64", {}),
