@@ -12,6 +12,7 @@ COMMANDS = {
     "accuracy": "the charge against the brute-force integral",
     "closure": "fits of six parameters to simulated targets",
     "compare": "every backend, device and precision on the same samples",
+    "memory": "the peak memory of a batch beside its estimate",
     "resume": "a fit that is killed again and again ends as if it had not been",
     "scaling": "time and memory against the number of segments",
     "stages": "where the time of a forward pass goes",

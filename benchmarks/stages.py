@@ -60,7 +60,7 @@ def measured(setup: Setup, length: float, budget: Budget) -> dict[str, Any]:
     functions = compiled_stages(simulator)
     for part in parts(muons(length)):
         batch = clock("plan", setup.prepare, simulator, part)
-        classes += len(batch.classes)
+        classes += sum(len(part.classes) for part in batch.parts)
         clock("charge", lambda batch=batch: simulator.charge(batch).charge)
         clock("hits", lambda batch=batch: simulator.hits(batch).charge)
         one_by_one(simulator, batch, functions, clock)
@@ -71,16 +71,17 @@ def measured(setup: Setup, length: float, budget: Budget) -> dict[str, Any]:
 def one_by_one(simulator: larndsim.Simulator, batch: Any, functions: dict[str, Any], clock: Any) -> None:
     """Run the stages of a batch, each on the results of those before it."""
     parameters = larndsim.Parameters(*map(simulator.backend.asarray, simulator.detector.parameters))
-    arrived = clock("clouds", functions["clouds"], batch.slots, batch.deposits, batch.frame, parameters)
-    signals = []
-    for size, response in zip(batch.classes, batch.responses, strict=True):
-        start, end, cloud = functions["cut"](size, response, arrived)
-        seen = clock("seen", functions["seen"], cloud, start, size, response)
-        signals.append(stage4.Signal(start, end, clock("shown", functions["shown"], seen, response)))
-    for group, recorder in zip(batch.fixed.groups, batch.recorders, strict=True):
-        own = tuple(signals[index] for index in group.classes)
-        signal = clock("merged", functions["merged"], own, recorder.order)
-        clock("recorded", functions["recorded"], signal, recorder, None)
+    for members, part in zip(batch.fixed.members, batch.parts, strict=True):
+        arrived = clock("clouds", functions["clouds"], part.slots, batch.deposits, batch.frame, parameters)
+        signals = []
+        for size, response in zip(part.classes, part.responses, strict=True):
+            start, end, cloud = functions["cut"](size, response, arrived)
+            seen = clock("seen", functions["seen"], cloud, start, size, response)
+            signals.append(stage4.Signal(start, end, clock("shown", functions["shown"], seen, response)))
+        for group, recorder in zip(members.groups, part.recorders, strict=True):
+            own = tuple(signals[index] for index in group.classes)
+            signal = clock("merged", functions["merged"], own, recorder.order)
+            clock("recorded", functions["recorded"], signal, recorder, None)
 
 
 def compiled_stages(simulator: larndsim.Simulator) -> dict[str, Any]:

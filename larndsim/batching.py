@@ -8,22 +8,28 @@ from typing import Any
 import numpy as np
 
 from .backend import Backend, map_leaves, static
-from .data.batch import Batch, Deposits, Fixed, Frame, Pixels, SizeClass, Slots
+from .data.batch import Deposits, Fixed, Frame, Part, Pixels, SizeClass, Slots
 from .data.segments import Segments
 from .detector.geometry import Geometry, plane_of
+from .memory import split
 from .pixelization import Plan, Ranges, bursts_of, frames, local_lines, plan, times_in
 from .response import TICK
-from .size_classes import FINE_LADDER, fill, on_ladder, sort_into_classes, window_length
+from .size_classes import FINE_LADDER, Shape, fill, on_ladder, sort_into_classes, window_length
 
 static(Fixed)
 
 
 def make_batch(
-    segments: Segments, geometry: Geometry, ranges: Ranges, respond: Callable[..., Any], backend: Backend
-) -> Batch:
+    segments: Segments,
+    geometry: Geometry,
+    ranges: Ranges,
+    respond: Callable[..., Any],
+    backend: Backend,
+    memory: float,
+) -> tuple[Deposits, Frame, list[tuple[Part, tuple[Pixels, ...]]]]:
     """Plan the segments for all parameters within `ranges` and sort their pixels into size classes.
 
-    `respond(pitch, resolution)` gives the folded response, on the device.
+    `respond(pitch, resolution)` gives the folded response, on the device. Each part takes no more than `memory`.
     """
     s = segments
     middles = ((s.x_start + s.x_end) / 2, (s.y_start + s.y_end) / 2, (s.z_start + s.z_end) / 2)
@@ -33,24 +39,37 @@ def make_batch(
     planned = plan(segments, geometry, frame, plane, bursts, ranges)
     entries = sort_into_classes(planned, geometry.pitch[planned.plane], ranges)
     length = window_length(planned)
+    channels = [respond(shape.pitch, shape.resolution).mixing.shape[0] for shape, _ in entries]
+    sizes = [shape.numbers(len(members), count) for (shape, members), count in zip(entries, channels, strict=True)]
+    deposits = _deposits(segments, geometry, frame, plane, times_in(bursts, segments))
+    parts = [
+        _part(planned, frame, entries[chosen], length, respond, backend) for chosen in split(sizes, backend, memory)
+    ]
+    return *(map_leaves(backend.asarray, _padded(columns)) for columns in (deposits, frame)), parts
+
+
+def _part(
+    planned: Plan,
+    frame: Frame,
+    entries: list[tuple[Shape, np.ndarray]],
+    length: int,
+    respond: Callable[..., Any],
+    backend: Backend,
+) -> tuple[Part, tuple[Pixels, ...]]:
+    """Some size classes on the device, without what stands behind their pixels; and who these are."""
     filled = [fill(planned, shape, members, length) for shape, members in entries]
     classes = _one_after_the_other([size for size, _, _ in filled])
     slots = [
         _slots(planned, frame, shape.pitch, node, rows)
         for (shape, _), (_, node, rows) in zip(entries, filled, strict=True)
     ]
-    pixels = tuple(_pixels(planned, members, size) for (_, members), size in zip(entries, classes, strict=True))
-    return Batch(
-        deposits=map_leaves(
-            backend.asarray, _padded(_deposits(segments, geometry, frame, plane, times_in(bursts, segments)))
-        ),
-        frame=map_leaves(backend.asarray, _padded(frame)),
+    part = Part(
         slots=map_leaves(backend.asarray, _padded(_joined(slots))),
         classes=tuple(map_leaves(backend.asarray, size) for size in classes),
         responses=tuple(respond(shape.pitch, shape.resolution) for shape, _ in entries),
         recorders=(),
-        fixed=Fixed(pixels, (), np.zeros((0, 2))),
     )
+    return part, tuple(_pixels(planned, members, size) for (_, members), size in zip(entries, classes, strict=True))
 
 
 def _one_after_the_other(classes: list[SizeClass]) -> list[SizeClass]:

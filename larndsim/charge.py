@@ -183,6 +183,11 @@ def on_window(signal: Signal, size: SizeClass) -> Any:
     return ep.where(index >= 0, values, ep.zeros_like(values))
 
 
+def joined_rows(parts: tuple[Any, ...]) -> Any:
+    """Arrays, one after the other."""
+    return ep.concatenate(list(parts), axis=0)
+
+
 def on_windows(signals: tuple[Signal, ...], classes: tuple[SizeClass, ...], counts: tuple[int, ...]) -> Any:
     """The first rows of each class, `counts` of them, on their windows, one class after the other. (pixel, tick)."""
     each = zip(signals, classes, counts, strict=True)

@@ -28,6 +28,7 @@ from .response import SPAN, TICK
 
 TAILS = 6.0  # widths in time
 SILENCE = 2000.0  # us without deposits that end a burst, at least
+PIECE = 500  # segments that are planned at once, to save memory
 NEAREST = 0.1  # cm: nodes get no denser than at this distance from the anode
 ORDERS = np.array([1, 2, 3, 4, 5, 6, 8, 10, 12, 16])  # Gauss-Legendre nodes that a panel may have
 
@@ -86,6 +87,30 @@ def plan(
     segments: Segments, geometry: Geometry, frame: Frame, plane: np.ndarray, bursts: Bursts, ranges: Ranges
 ) -> Plan:
     """The plan of a batch of segments; `plane` is the TPC of each, -1 outside."""
+    of_burst = np.bincount(bursts.row, minlength=1)
+    piece = (np.cumsum(of_burst) // PIECE)[bursts.row]
+    own = (np.where(piece == number, plane, -1) for number in np.unique(piece))
+    plans = [_plan(segments, geometry, frame, some, bursts, ranges) for some in own]
+    return _joined(plans) if plans else _plan(segments, geometry, frame, plane, bursts, ranges)
+
+
+def _joined(plans: list[Plan]) -> Plan:
+    """Plans of different bursts as one."""
+    nodes = [0, *np.cumsum([len(plan.nodes.segment) for plan in plans])]
+    pairs = [0, *np.cumsum([len(plan.node) for plan in plans])]
+    joined = Plan(
+        Nodes(*(np.concatenate(columns, axis=-1) for columns in zip(*(plan.nodes for plan in plans), strict=True))),
+        *(np.concatenate(columns, axis=-1) for columns in zip(*(plan[1:] for plan in plans), strict=True)),
+    )
+    shifted = [plan.node + start for plan, start in zip(plans, nodes, strict=False)]
+    first = [plan.first[:-1] + start for plan, start in zip(plans, pairs, strict=False)]
+    return joined._replace(node=np.concatenate(shifted), first=np.append(np.concatenate(first), pairs[-1]))
+
+
+def _plan(
+    segments: Segments, geometry: Geometry, frame: Frame, plane: np.ndarray, bursts: Bursts, ranges: Ranges
+) -> Plan:
+    """The same, all at once."""
     inside = np.flatnonzero(plane >= 0)
     line = Line(*(column[inside] for column in local_lines(segments, geometry, frame, plane)))
     nodes = _nodes(line, inside, Frame(*(column[inside] for column in frame)), ranges)

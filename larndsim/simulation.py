@@ -5,7 +5,7 @@ segments -> quench -> drift -> pixelize (the plan) -> charge -> electronics
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from typing import Any
 
@@ -15,13 +15,14 @@ from . import charge as stage4
 from . import checks, recording
 from .backend import DEFAULT, get_backend, map_leaves
 from .batching import make_batch
-from .data.batch import Batch, Fixed, Group
+from .data.batch import Batch, Fixed, Group, Members, Part, Pixels
 from .data.hits import Hits
 from .data.segments import Segments
 from .data.waveforms import Waveforms
 from .detector import Detector, Parameters, load_detector
 from .electronics import MODELS
 from .errors import check_choice
+from .memory import Footprint, bytes_of, footprint
 from .quenching import RECOMBINATION
 from .response import TICK, Response, folded_response
 from .truth import Truth, truth_fractions
@@ -34,7 +35,8 @@ class Simulator:
     field and the temperature instead of the parameter `vdrift`. `electronics` is one of clocked, relaxed; arrays of
     `thresholds` (electrons), `gains` (mV per electron) and `bad_channels` (true or false), with axes (plane, ix, iy),
     replace what the detector says. `accuracy` is that of each waveform at every tick, relative to its pixel's total
-    (totals are some ten times as accurate): looser is faster.
+    (totals are some ten times as accurate): looser is faster. `memory` is what hits and their gradient may take, beside
+    the libraries: of a larger batch one part is simulated after the other, with the same result.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Simulator:
         gains: np.ndarray | None = None,
         bad_channels: np.ndarray | None = None,
         accuracy: float = 1e-3,
+        memory: float | str = "2GB",
     ) -> None:
         check_choice("recombination", recombination, RECOMBINATION)
         check_choice("electronics", electronics, MODELS)
@@ -59,6 +62,7 @@ class Simulator:
         self.link_vdrift_eField = link_vdrift_eField
         self.electronics = electronics
         self.accuracy = checks.check_accuracy(accuracy)
+        self.memory = bytes_of(memory)
         self._channels = recording.channel_maps(self.detector, thresholds, gains, bad_channels)
         self._respond = cache(self._response_on_device)
         compiled = self.backend.compile
@@ -67,6 +71,7 @@ class Simulator:
         self._windows = cache(lambda counts: compiled(partial(stage4.on_windows, counts=counts)))
         settings = self.detector.electronics
         self._record = compiled(partial(recording.recorded, settings=settings, model=electronics))
+        self._join = compiled(stage4.joined_rows)
         self._flat = cache(lambda counts: compiled(partial(recording.flat, counts=counts)))
 
     def prepare(
@@ -81,42 +86,68 @@ class Simulator:
         nominal = checks.checked_parameters(parameters, None, self)
         limits = checks.limits_of_plan(nominal, vary, self)
         ranges = checks.ranges_of_plan(limits, self.link_vdrift_eField, self.accuracy)
-        batch = make_batch(segments, self.detector.geometry, ranges, self._respond, self.backend)
-        rows = [size.weight.shape[0] for size in batch.classes]
-        ticks = [stage4.ticks_of(size, response) for size, response in zip(batch.classes, batch.responses, strict=True)]
-        pixels = batch.fixed.pixels
-        groups = recording.groups_of(pixels, rows, ticks)
-        recorders = (recording.recorder_of(group, pixels, rows, self._channels, self.detector) for group in groups)
-        return batch._replace(
-            recorders=tuple(self._to_device(recorder) for recorder in recorders), fixed=Fixed(pixels, groups, limits)
+        deposits, frame, planned = make_batch(
+            segments, self.detector.geometry, ranges, self._respond, self.backend, self.memory
         )
+        parts = [self._with_recorders(part, pixels) for part, pixels in planned]
+        fixed = Fixed(tuple(members for _, members in parts), limits)
+        return Batch(deposits, frame, tuple(part for part, _ in parts), fixed)
 
     def charge(self, batch: Batch, parameters: Parameters | None = None) -> Waveforms:
         """What each pixel sees, tick by tick: the charge is differentiable."""
-        signals = self._all_signals(batch, parameters)
         event, plane, ix, iy, start, _, burst = batch.all_pixels()
-        counts = tuple(len(pixels.ix) for pixels in batch.fixed.pixels)
-        nothing = self.backend.asarray(np.zeros((0, 0)))
-        charge = self._windows(counts)(tuple(signals), batch.classes) if signals else nothing
+        charge = self._joined(tuple(self._each_part(self._charge_of_part, batch, parameters)), np.zeros((0, 0)))
         return Waveforms(event, plane, ix, iy, start, TICK, charge, burst)
 
     def hits(self, batch: Batch, parameters: Parameters | None = None, seed: int | None = None) -> Hits:
         """What the electronics record. With a `seed` they are noisy: same seed, same noise of each event and pixel."""
-        signals = self._all_signals(batch, parameters)
-        parts = []
-        for group, recorder in zip(batch.fixed.groups, batch.recorders, strict=True):
-            signal = self._merge(tuple(signals[index] for index in group.classes), recorder.order)
-            parts.append(self._record(signal, recorder, self._noise(seed, group, signal.charge.shape[1])))
-        if not parts:
-            return recording.assembled((self.backend.asarray(np.zeros(0)),) * 5, batch, self.detector)
-        columns = self._flat(tuple(group.size for group in batch.fixed.groups))(tuple(parts))
-        return recording.assembled(columns, batch, self.detector)
+        parts = self._each_part(partial(self._hits_of_part, seed), batch, parameters)
+        columns = (self._joined(column, np.zeros(0)) for column in zip(*parts, strict=True))
+        return recording.assembled(tuple(columns) or (self._joined((), np.zeros(0)),) * 5, batch, self.detector)
 
-    def _all_signals(self, batch: Batch, parameters: Parameters | None) -> list[stage4.Signal]:
-        """The signals of the pixels of each size class."""
+    def _each_part(self, function: Any, batch: Batch, parameters: Parameters | None) -> Iterator[Any]:
+        """What a function makes of each part. Of several, what a gradient needs is computed again, part by part."""
         values = checks.checked_parameters(parameters, batch.fixed.limits, self)
-        arrived = self._arrive(batch.slots, batch.deposits, batch.frame, values)
-        return [self._signals(*pair, arrived) for pair in zip(batch.classes, batch.responses, strict=True)]
+        for members, part in zip(batch.fixed.members, batch.parts, strict=True):
+            run: Any = partial(function, members)
+            if len(batch.parts) > 1:
+                run = self.backend.recomputed(run)
+            yield run(part, batch.deposits, batch.frame, values)
+
+    def _charge_of_part(self, members: Members, part: Part, *inputs: Any) -> Any:
+        """The waveforms of the pixels of a part, on their windows."""
+        counts = tuple(len(pixels.ix) for pixels in members.pixels)
+        return self._windows(counts)(self._signals_of_part(part, *inputs), part.classes)
+
+    def _hits_of_part(self, seed: int | None, members: Members, part: Part, *inputs: Any) -> tuple[Any, ...]:
+        """The columns of the hits of the pixels of a part."""
+        signals = self._signals_of_part(part, *inputs)
+        recorded = []
+        for group, recorder in zip(members.groups, part.recorders, strict=True):
+            signal = self._merge(tuple(signals[index] for index in group.classes), recorder.order)
+            recorded.append(self._record(signal, recorder, self._noise(seed, group, signal.charge.shape[1])))
+        return self._flat(tuple(group.size for group in members.groups))(tuple(recorded))
+
+    def _signals_of_part(self, part: Part, deposits: Any, frame: Any, values: Any) -> tuple[stage4.Signal, ...]:
+        """The signals of the pixels of each size class."""
+        arrived = self._arrive(part.slots, deposits, frame, values)
+        return tuple(self._signals(*pair, arrived) for pair in zip(part.classes, part.responses, strict=True))
+
+    def _joined(self, parts: tuple[Any, ...], nothing: np.ndarray) -> Any:
+        """Native arrays, one after the other; `nothing` where there are none."""
+        return self._join(parts) if len(parts) > 1 else parts[0] if parts else self.backend.asarray(nothing)
+
+    def _with_recorders(self, part: Part, pixels: tuple[Pixels, ...]) -> tuple[Part, Members]:
+        """The part with what stands behind its pixels, and who they are."""
+        rows = [size.weight.shape[0] for size in part.classes]
+        ticks = [stage4.ticks_of(size, response) for size, response in zip(part.classes, part.responses, strict=True)]
+        groups = recording.groups_of(pixels, rows, ticks)
+        recorders = (recording.recorder_of(group, pixels, rows, self._channels, self.detector) for group in groups)
+        return part._replace(recorders=tuple(map(self._to_device, recorders))), Members(pixels, groups)
+
+    def footprint(self, batch: Batch) -> Footprint:
+        """The memory that a batch takes, bytes: an estimate, made beforehand."""
+        return footprint(batch, self.backend)
 
     def __call__(
         self, segments: Segments | np.ndarray, parameters: Parameters | None = None, seed: int | None = None

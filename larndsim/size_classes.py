@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .data.batch import SizeClass
+from .memory import Numbers, numbers
 from .pixelization import Plan, Ranges
 from .response import BEFORE, BLOCK, SPAN, TICK, Resolution, resolutions
 
@@ -39,9 +40,14 @@ class Shape(NamedTuple):
         block = r.bins * channels * MODES * 0.02 + SPAN * (MODES * 0.02 + 1.0)
         return nodes * (face + blocks * r.bins * (0.9 + 0.03 * channels)) + blocks * block
 
-    def numbers(self) -> float:
+    def largest(self) -> float:
         """Numbers per pixel in the largest array."""
         return self.nodes * max(self.resolution.basis**2, self.blocks * self.resolution.bins)
+
+    def numbers(self, rows: int, channels: int) -> Numbers:
+        """Numbers in the arrays of so many pixels."""
+        bins, ticks = self.blocks * self.resolution.bins, (self.blocks - 1) * BLOCK + SPAN
+        return numbers(rows, self.nodes, bins, ticks, self.resolution.basis, channels)
 
 
 def on_ladder(values: np.ndarray, ladder: np.ndarray = LADDER) -> np.ndarray:
@@ -101,7 +107,7 @@ def _merge(group: list[tuple[Shape, np.ndarray]], overhead: float) -> list[tuple
 
 def _cut(shape: Shape, members: np.ndarray) -> list[tuple[Shape, np.ndarray]]:
     """Pieces of a class whose arrays stay small enough."""
-    pieces = math.ceil(len(members) * shape.numbers() / LARGEST)
+    pieces = math.ceil(len(members) * shape.largest() / LARGEST)
     return [(shape, piece) for piece in np.array_split(members, min(max(pieces, 1), len(members)))]
 
 

@@ -26,6 +26,7 @@ from .truth import truth_fractions
 
 FORMATS = ("hits", "packets")
 BASE = 0.6e9  # bytes: Python and a framework
+LEAST = 1e8  # bytes, beside that: for what is simulated at once
 PER_SEGMENT = 3e5  # bytes: the plan and the waveforms, for long segments
 
 

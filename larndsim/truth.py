@@ -20,7 +20,7 @@ from scipy.special import erf
 
 from .backend import map_leaves
 from .charge import Cloud, arriving_clouds, clouds_of
-from .data.batch import Batch, Pixels
+from .data.batch import Batch, Part, Pixels
 from .data.hits import Hits
 from .detector import Electronics, Parameters
 from .response import BEFORE, SPAN, TICK, Response
@@ -44,17 +44,19 @@ def truth_fractions(simulator: Any, batch: Batch, parameters: Parameters | None,
     """The segments behind each hit: of `Hits`, the real ones in the order of `hits.numpy()`, or of such an array."""
     table = hits.numpy() if isinstance(hits, Hits) else hits
     begin, end = integration(table, simulator.detector.electronics)
-    cloud_of, pitch = _arrivals(simulator, batch, parameters), simulator.detector.geometry.pitch
-    parts = [_of_no_hits()]
-    for index, pixels in enumerate(batch.fixed.pixels):
-        hit, pixel = _matched(table, pixels, simulator.detector.electronics.max_hits)
-        if len(hit) == 0:
-            continue
-        segment, response, cloud = cloud_of(index)
-        window = (np.stack([begin[hit], end[hit]]) - pixels.reference[pixel]) * TICK
-        weight = _weights(cloud, pixel, window, response, pitch[pixels.plane[pixel]])
-        parts.append(_fractions(hit, segment[pixel], weight))
-    pairs = Truth(*map(np.concatenate, zip(*parts, strict=True)))
+    pitch = simulator.detector.geometry.pitch
+    found = [_of_no_hits()]
+    for members, part in zip(batch.fixed.members, batch.parts, strict=True):
+        cloud_of = _arrivals(simulator, batch, part, parameters)
+        for index, pixels in enumerate(members.pixels):
+            hit, pixel = _matched(table, pixels, simulator.detector.electronics.max_hits)
+            if len(hit) == 0:
+                continue
+            segment, response, cloud = cloud_of(index)
+            window = (np.stack([begin[hit], end[hit]]) - pixels.reference[pixel]) * TICK
+            weight = _weights(cloud, pixel, window, response, pitch[pixels.plane[pixel]])
+            found.append(_fractions(hit, segment[pixel], weight))
+    pairs = Truth(*map(np.concatenate, zip(*found, strict=True)))
     order = np.argsort(pairs.hit, kind="stable")
     return Truth(*(column[order] for column in pairs))
 
@@ -84,9 +86,9 @@ def _matched(hits: np.ndarray, pixels: Pixels, max_hits: int) -> tuple[np.ndarra
 
 
 def _arrivals(
-    simulator: Any, batch: Batch, parameters: Parameters | None
+    simulator: Any, batch: Batch, part: Part, parameters: Parameters | None
 ) -> Callable[[int], tuple[np.ndarray, Response, Cloud]]:
-    """What arrives at the pixels of each size class, in NumPy whatever the backend: nothing is compiled for it.
+    """What arrives at the pixels of each size class of a part, in NumPy on any backend: nothing is compiled for it.
 
     The segment of each node (pixel, node), the response, the clouds.
     """
@@ -95,12 +97,12 @@ def _arrivals(
         return map_leaves(lambda leaf: ep.astensor(np.asarray(simulator.backend.numpy(leaf))), tree)
 
     values = simulator.detector.parameters if parameters is None else parameters
-    slots, deposits, frame, p = tensors((batch.slots, batch.deposits, batch.frame, values))
+    slots, deposits, frame, p = tensors((part.slots, batch.deposits, batch.frame, values))
     arrived = arriving_clouds(slots, deposits, frame, p, simulator.recombination, simulator.link_vdrift_eField)
     segment = slots.segment.numpy()
 
     def cloud_of(index: int) -> tuple[np.ndarray, Response, Cloud]:
-        size, response = tensors((batch.classes[index], batch.responses[index]))
+        size, response = tensors((part.classes[index], part.responses[index]))
         cloud, response = map_leaves(lambda tensor: tensor.numpy(), (clouds_of(size, response, arrived), response))
         first, shape = int(size.first_slot.numpy()), cloud.charge.shape
         return segment[first : first + cloud.charge.size].reshape(shape), response, cloud

@@ -56,7 +56,7 @@ def make_problem(settings: Settings) -> Problem:
     parts = _planned(dataset, simulator, (*s.params, *s.shift_no_fit))
     objective = Objective(
         simulator, tuple(batch for _, batch in parts), (), make_loss(s, simulator.detector), scaling,
-        simulator.detector.parameters, s.mode or METHODS[s.method].modes[0],
+        simulator.detector.parameters, s.mode or mode_within_memory(s.method, simulator, [batch for _, batch in parts]),
     )  # fmt: skip
     targets = _targets(s, objective, [segments for segments, _ in parts], target)
     if not any(_size(one) for one in targets):
@@ -66,13 +66,20 @@ def make_problem(settings: Settings) -> Problem:
     return Problem(replace(objective, targets=targets), method, init, shown, dataset.report)
 
 
+def mode_within_memory(method: str, simulator: Simulator, batches: list[Any]) -> str:
+    """The usual mode of the method; or one that holds one batch at a time, where the memory does not take all."""
+    usual, *others = METHODS[method].modes
+    needed = sum(simulator.footprint(batch).gradient for batch in batches)
+    return "checkpointed" if "checkpointed" in others and needed > simulator.memory else usual
+
+
 def make_simulator(s: Settings, electronics: str | None = None) -> Simulator:
     """The simulator of the settings."""
     check_choice("backend", s.backend, DIFFERENTIABLE)
     detector = s.detector if isinstance(s.detector, Detector) else larndsim.load_detector(s.detector, layout=s.layout)
     return Simulator(
         detector, s.backend, s.device, s.dtype, electronics or s.electronics or "relaxed", s.recombination,
-        s.link_vdrift_eField, accuracy=s.accuracy,
+        s.link_vdrift_eField, accuracy=s.accuracy, memory=s.memory,
     )  # fmt: skip
 
 

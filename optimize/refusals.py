@@ -15,6 +15,7 @@ from larndsim.checks import check_accuracy
 from larndsim.detector import Detector
 from larndsim.detector.parameters import check_name
 from larndsim.errors import ArgumentError, check_choice
+from larndsim.memory import bytes_of
 from larndsim.quenching import RECOMBINATION
 
 from .cuts import make_cuts
@@ -147,6 +148,7 @@ def _check_physics(s: Settings) -> None:
     check_choice("recombination", s.recombination, RECOMBINATION)
     check_choice("electronics", s.electronics or "relaxed", FITTABLE)
     check_accuracy(s.accuracy)
+    bytes_of(s.memory)
     of_models = {"birks": ("Ab", "kb"), "box": ("alpha", "beta"), "ellipsoid": ("alpha", "beta", "R_param")}
     idle = {name for names in of_models.values() for name in names} - set(of_models[s.recombination])
     idle.add("vdrift" if s.link_vdrift_eField else "temperature")

@@ -86,6 +86,7 @@ class Settings:
     recombination: str = choice("birks", ", ".join(RECOMBINATION), "NAME")
     link_vdrift_eField: bool = choice(False, LINKED, kind=bool)
     accuracy: float = choice(1e-3, "of each waveform, relative to its pixel's total", "X", float)
+    memory: Any = choice("2GB", "what a step may use, beside the libraries, such as 500MB", "SIZE")
     backend: str = choice(DEFAULT, " or ".join(DIFFERENTIABLE), "NAME")
     device: str = choice("cpu", "cpu, cuda or cuda:N", "NAME")
     dtype: str = choice("float32", "float32 or float64", "NAME")

@@ -35,7 +35,7 @@ def batches(sim: Simulator) -> list:
 
 def shapes(batch) -> set:
     """What decides what is compiled for the pixels of a batch."""
-    pairs = zip(batch.classes, batch.responses, strict=True)
+    pairs = [pair for part in batch.parts for pair in zip(part.classes, part.responses, strict=True)]
     return {tuple(leaf.shape for leaf in leaves(pair)) for pair in pairs}
 
 
@@ -47,7 +47,7 @@ def test_once_for_each_size_class(compiled):
     for batch in found:
         sim.charge(batch)
     different = set().union(*map(shapes, found))
-    assert len(different) < sum(len(batch.classes) for batch in found)  # they share shapes
+    assert len(different) < sum(len(part.classes) for batch in found for part in batch.parts)  # they share shapes
     assert sim._signals._cache_size() - before <= len(different)
 
 

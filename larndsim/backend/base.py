@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import eagerpy as ep
 import numpy as np
@@ -12,10 +12,27 @@ import numpy as np
 from .tree import map_leaves
 
 
+class Cost(NamedTuple):
+    """How many numbers a framework holds at a peak, measured with `python -m benchmarks memory`."""
+
+    least: float
+    rows: float = 0.0  # per row of the whole batch: its hits, and the loss on them
+    bells: float = 0.0  # per number of these kinds (`larndsim.memory.Numbers`) in the part at work
+    seen: float = 0.0
+    ticks: float = 0.0
+    several: float = 1.0  # times as much where there are several parts: threads do not share what they have freed
+
+    def of(self, numbers: Any) -> float:
+        """What a size class holds while its part is at work."""
+        return self.bells * numbers.bells + self.seen * numbers.seen + self.ticks * numbers.ticks
+
+
 class Backend(ABC):
     """A framework on one device in one precision."""
 
     name: str
+    hits_cost: Cost
+    gradient_cost: Cost
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.device = device
@@ -40,6 +57,10 @@ class Backend(ABC):
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function of native trees from one of EagerPy trees, compiled where the framework can."""
         return native(function)
+
+    def recomputed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function of native trees; its gradient backwards computes again what it needs, and holds nothing."""
+        return function
 
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         """Value and gradient of a scalar function of named values."""

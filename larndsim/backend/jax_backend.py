@@ -13,7 +13,7 @@ import jaxlib
 import numpy as np
 
 from ..errors import ArgumentError
-from .base import Backend, native
+from .base import Backend, Cost, native
 from .tree import STATIC
 
 for kind in STATIC:
@@ -28,10 +28,13 @@ class JAXBackend(Backend):
     """JAX; everything that is compiled here can be differentiated, mapped and compiled again."""
 
     name = "jax"
+    hits_cost = Cost(5e6, bells=0.4, several=1.5)
+    gradient_cost = Cost(2e6, rows=1800.0, bells=1.65, several=1.5)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(device, dtype)
         self._device = _device(device)
+        self._backwards = False  # while a gradient is computed
         if dtype == "float64":
             jax.config.update("jax_enable_x64", True)  # global: JAX has no other switch that reaches traced code
         _keep_compiled()
@@ -56,8 +59,36 @@ class JAXBackend(Backend):
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return _compiled(function)
 
+    def recomputed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Each waits until it is done: JAX would begin the next before the memory of the last is free."""
+
+        def run(*trees: Any) -> Any:
+            leaves, shape = jax.tree.flatten(trees)
+            moving = [row for row, leaf in enumerate(leaves) if not self.is_concrete(leaf)]
+            if not moving:
+                return jax.block_until_ready(function(*trees))
+            if not self._backwards:
+                return jax.checkpoint(function)(*trees)
+
+            def of(*active: Any) -> Any:
+                values = dict(zip(moving, active, strict=True))
+                return function(*jax.tree.unflatten(shape, [values.get(row, leaf) for row, leaf in enumerate(leaves)]))
+
+            def back(active: Any, slopes: Any) -> Any:
+                return jax.block_until_ready(jax.vjp(of, *active)[1](slopes))
+
+            derived = jax.custom_vjp(of)
+            derived.defvjp(lambda *active: (jax.block_until_ready(of(*active)), active), back)
+            return derived(*(leaves[row] for row in moving))
+
+        return run
+
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
-        return jax.value_and_grad(function)({name: self.asarray(value) for name, value in values.items()})
+        outside, self._backwards = self._backwards, True
+        try:
+            return jax.value_and_grad(function)({name: self.asarray(value) for name, value in values.items()})
+        finally:
+            self._backwards = outside
 
     def jacobian(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         primals = {name: self.asarray(value) for name, value in values.items()}

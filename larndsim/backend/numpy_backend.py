@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError
-from .base import Backend
+from .base import Backend, Cost
 
 
 class NumPyBackend(Backend):
     """NumPy on the CPU."""
 
     name = "numpy"
+    hits_cost = Cost(5e6, ticks=5.0)
+    gradient_cost = hits_cost
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         if device != "cpu":

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..backend import DEFAULT
 from ..errors import ArgumentError, check_choice, did_you_mean
-from .values import assignment, bytes_of, events_of, number_of, parameters_of, seed_of
+from ..memory import bytes_of
+from .values import assignment, events_of, number_of, parameters_of, seed_of
 
 EXAMPLE = "larndsim simulate muons.h5 hits.h5 --detector module0 --electronics clocked --seed 1 --set Ab=0.81"
 
@@ -157,6 +158,7 @@ def make_simulator(options: dict[str, Any]) -> Any:
     import larndsim
 
     from ..detector import load_bad_channels, load_channel_values
+    from ..streaming import BASE, LEAST
 
     detector = larndsim.load_detector(options["detector"], layout=options["layout"])
     maps = {
@@ -171,6 +173,7 @@ def make_simulator(options: dict[str, Any]) -> Any:
     return larndsim.Simulator(
         detector, **{name: options[name] for name in names}, **maps,
         link_vdrift_eField=options["link-vdrift-eField"], accuracy=number_of("accuracy", options["accuracy"]),
+        memory=max(bytes_of(options["memory"]) - BASE, LEAST),
     )  # fmt: skip
 
 

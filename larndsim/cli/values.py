@@ -1,15 +1,13 @@
-"""What the values of options mean: numbers, ranges of events, sizes of memory."""
+"""What the values of options mean: numbers and ranges of events."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ArgumentError
 
 DIGITS = 20  # more than any number here has
-BYTES = {"": 1.0, "B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def parameters_of(nominal: Any, values: dict[str, Any], bounds: Mapping[str, Any]) -> Any:
@@ -74,17 +72,3 @@ def events_of(text: Any) -> tuple[int, int] | None:
     except ValueError:
         but = f"it is {text!r}"
         raise ArgumentError("events", "be FIRST:END or the number of an event", but, "Write 0:100.") from None
-
-
-def bytes_of(text: Any) -> float:
-    """2GB -> 2e9"""
-    number = str(text).strip().upper().rstrip("KMGTIB ")
-    unit = str(text).strip().upper()[len(number) :].strip()
-    try:
-        bytes_ = float(number) * BYTES[unit]
-        if not math.isfinite(bytes_):
-            raise ValueError(number)
-        return bytes_
-    except (ValueError, KeyError):
-        but = f"it is {text!r}"
-        raise ArgumentError("memory", "be a number of bytes with its unit", but, "Write 500MB or 2GB.") from None

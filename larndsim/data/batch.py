@@ -82,27 +82,39 @@ class Group(NamedTuple):
     pixels: Pixels  # and, at the end, padding that repeats the last
 
 
-@dataclass(frozen=True, eq=False)
-class Fixed:
-    """What no transformation of a batch touches: who its pixels are, and what its plan holds for."""
+class Members(NamedTuple):
+    """Who the pixels of a part are."""
 
     pixels: tuple[Pixels, ...]  # of each size class
     groups: tuple[Group, ...]
-    limits: np.ndarray  # (parameter, 2) lowest and highest value that the plan holds for, in the order of `Parameters`
 
 
-class Batch(NamedTuple):
-    """Segments and their plan on the device of a simulator. Made by `Simulator.prepare`.
+class Part(NamedTuple):
+    """Pixels that are simulated at once, as many as the memory holds.
 
     One entry per size class in `classes` and `responses`, one per group of them in `recorders`.
     """
 
-    deposits: Deposits
-    frame: Frame
     slots: Slots
     classes: tuple[SizeClass, ...]
     responses: tuple[Any, ...]
     recorders: tuple[Any, ...]  # what stands behind the pixels of each group
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """What no transformation of a batch touches: who its pixels are, and what its plan holds for."""
+
+    members: tuple[Members, ...]  # of each part
+    limits: np.ndarray  # (parameter, 2) lowest and highest value that the plan holds for, in the order of `Parameters`
+
+
+class Batch(NamedTuple):
+    """Segments and their plan on the device of a simulator. Made by `Simulator.prepare`."""
+
+    deposits: Deposits
+    frame: Frame
+    parts: tuple[Part, ...]
     fixed: Fixed
 
     @property
@@ -112,11 +124,18 @@ class Batch(NamedTuple):
 
     def all_pixels(self) -> Pixels:
         """The pixels of all classes, in the order of what `Simulator.charge` returns."""
-        return joined(self.fixed.pixels)
+        return joined(tuple(pixels for members in self.fixed.members for pixels in members.pixels))
 
     def recorded_pixels(self) -> Pixels:
         """The same pixels in the order of what `Simulator.hits` returns."""
-        return joined(tuple(self.fixed.pixels[index] for group in self.fixed.groups for index in group.classes))
+        return joined(
+            tuple(
+                members.pixels[index]
+                for members in self.fixed.members
+                for group in members.groups
+                for index in group.classes
+            )
+        )
 
 
 def joined(parts: tuple[Pixels, ...]) -> Pixels:

@@ -61,6 +61,7 @@ OTHERS = {
     "recombination": ("box", {"params": ("lifetime",)}),
     "link_vdrift_eField": (True, {}),
     "accuracy": (1e-2, {}),
+    "memory": ("1MB", GRADIENT),
     "backend": ("jax", {}),
     "device": ("cuda:77", {}),
     "dtype": ("float64", {}),

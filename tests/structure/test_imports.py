@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "drifting": FOUNDATION,
     "clipping": FOUNDATION,
     "pixelization": FOUNDATION | {"clipping", "drifting", "response"},
-    "size_classes": FOUNDATION | {"pixelization", "response"},
+    "memory": FOUNDATION | {"response"},
+    "size_classes": FOUNDATION | {"memory", "pixelization", "response"},
     "induction": FOUNDATION,
     "charge": FOUNDATION | {"clipping", "drifting", "induction", "pixelization", "quenching", "response"},
     "noise": FOUNDATION,
@@ -47,15 +48,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "generate": FOUNDATION,
     "io": FOUNDATION,
     "checks": FOUNDATION | {"io", "pixelization"},
-    "batching": FOUNDATION | {"pixelization", "response", "size_classes"},
+    "batching": FOUNDATION | {"memory", "pixelization", "response", "size_classes"},
     "derivatives": FOUNDATION,
     "simulation": FOUNDATION
-    | {"batching", "charge", "checks", "electronics", "noise", "quenching", "recording", "response", "truth"},
+    | {"batching", "charge", "checks", "electronics", "memory", "noise", "quenching", "recording", "response", "truth"},
     "truth": FOUNDATION | {"charge", "response"},
     "streaming": FOUNDATION | {"__init__", "io", "simulation", "truth"},
     "display": FOUNDATION | {"io", "simulation", "truth"},
     "__init__": FOUNDATION | {"derivatives", "generate", "io", "simulation"},
-    "cli": {"__init__", *FOUNDATION, "checks", "display", "io", "streaming"},
+    "cli": {"__init__", *FOUNDATION, "checks", "display", "io", "memory", "streaming"},
     "__main__": {"cli"},
 }
 
