@@ -72,7 +72,8 @@ def footprint(batch: Batch, backend: Any) -> Footprint:
         part = max((sum(map(cost.of, sizes)) for sizes in parts), default=0.0)
         return resident + item * (cost.least + cost.rows * rows + part * (cost.several if len(parts) > 1 else 1.0))
 
-    return Footprint(resident, peak(backend.hits_cost), peak(backend.gradient_cost))
+    hits = peak(backend.hits_cost)
+    return Footprint(resident, hits, max(hits, peak(backend.gradient_cost)))
 
 
 def _sizes(part: Any) -> Iterable[Numbers]:
