@@ -154,12 +154,11 @@ def command(out, *arguments):
     call = [sys.executable, "-m", "optimize", "fit", "--out", str(out), *arguments]
     with open(out.with_suffix(".log"), "w") as log:
         call = call if "--resume" in arguments else call + flags
-        return subprocess.Popen(call, cwd=ROOT, stderr=log, stdout=log, preexec_fn=_heed_interrupts)
-
-
-def _heed_interrupts():
-    """What a shell starts in the background ignores them."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background would ignore it
+        try:
+            return subprocess.Popen(call, cwd=ROOT, stderr=log, stdout=log)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.slow
