@@ -37,16 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
         result, seconds = closure(seed, arguments, options)
         pulls = {name: (result.values[name] - result.target[name]) / result.errors[name] for name in PARAMETERS}
         off = {name: 100 * (result.values[name] / result.target[name] - 1) for name in PARAMETERS}
-        rows.append(
-            {
-                "seed": seed,
-                "method": arguments.method,
-                "status": result.status,
-                "steps": result.iterations,
-                "seconds": seconds,
-            }
-        )
-        rows[-1] |= {"off": off, "pulls": pulls}
+        rows.append({"seed": seed, "method": arguments.method, "status": result.status, "off": off, "pulls": pulls})
+        rows[-1] |= {"steps": result.iterations, "seconds": seconds}
         print(line(rows[-1], None if arguments.noise else limits), flush=True)
     print(noisy_summary(rows) if arguments.noise else summary(rows, limits))
     if arguments.out:

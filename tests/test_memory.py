@@ -53,6 +53,20 @@ def test_the_same_derivatives_whatever_the_memory(both):
         np.testing.assert_allclose(*found, rtol=1e-10)
 
 
+def test_several_parts_pass_through_transformations():
+    jax = pytest.importorskip("jax")
+    sim, batch = simulated("jax", "1kB")
+    parameters = sim.detector.parameters
+
+    def loss(lifetime, batch):
+        return (sim.hits(batch, parameters._replace(lifetime=lifetime)).charge ** 2).sum() * 1e-9
+
+    outside = jax.jit(jax.value_and_grad(loss))(2200.0, batch)
+    inside = larndsim.value_and_grad(lambda p: jax.jit(loss)(p.lifetime, batch), parameters, ("lifetime",), sim.backend)
+    assert float(inside[0]) == pytest.approx(float(outside[0]), rel=1e-12)
+    assert float(inside[1]["lifetime"]) == pytest.approx(float(outside[1]), rel=1e-10)
+
+
 def test_less_memory_is_a_smaller_footprint(both):
     large, small = (sim.footprint(batch) for sim, batch in both)
     assert large.gradient > small.gradient >= small.hits > small.resident > 0

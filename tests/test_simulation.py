@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -191,3 +193,19 @@ def test_absurd_values_are_refused(name, value):
     sim = Simulator(cases.DETECTOR, backend="numpy")
     with pytest.raises(ArgumentError, match=f"Argument `{name}` must lie within"):
         sim.prepare(cases.CASES["oblique"], PARAMETERS._replace(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    "given", [None, "--xla_cpu_enable_fast_math=false", "--xla_cpu_experimental_ynn_fusion_type=+dot"]
+)
+def test_flags_of_the_user_go_first_and_are_left_as_they_are(given, monkeypatch):
+    pytest.importorskip("jax")
+    from larndsim.backend.jax_backend import OWN_LOOPS, _own_loops
+
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("XLA_FLAGS", given)
+    with _own_loops():
+        inside = os.environ.get("XLA_FLAGS", "")
+    assert inside.startswith(given or "") and (OWN_LOOPS in inside.split()) == ("ynn" not in (given or ""))
+    assert os.environ.get("XLA_FLAGS") == given

@@ -91,5 +91,5 @@ def _kind(metadata: Any) -> dict[str, Any]:
 
 def _help(item: Any) -> str:
     text, default = item.metadata["help"], item.default
-    shown = isinstance(default, str | int) and not isinstance(default, bool)
+    shown = isinstance(default, str | int | float) and not isinstance(default, bool)
     return (f"{text} (default: {default})" if shown else text).replace("%", "%%")
