@@ -19,7 +19,7 @@ from .clipping import Line, clip
 from .data.batch import Deposits, Frame, SizeClass, Slots
 from .detector.parameters import Parameters
 from .drifting import drift, velocity
-from .induction import Nodes, Tables, seen_by_channels
+from .induction import SEEN_BY_CHANNELS, Nodes, Tables
 from .pixelization import TAILS
 from .quenching import quench
 from .response import AFTER, BEFORE, BLOCK, SPAN, TICK, Response
@@ -123,8 +123,8 @@ def seen(cloud: Cloud, start: Any, size: SizeClass, response: Response) -> Any:
         late=cloud.arrival - ep.expand_dims(start, 1) * TICK,
         rate=ep.sqrt(0.5 / cloud.variance_t),
     )
-    tables = Tables(response.points, response.basis, response.mixing, size.times)
-    return with_derivative(seen_by_channels, *nodes, *tables)
+    tables = Tables(*map(constant, (response.points, response.basis, response.mixing, size.times)))
+    return with_derivative(SEEN_BY_CHANNELS, *nodes, *tables)
 
 
 def per_segment(parameters: Parameters, frame: Frame) -> Parameters:
@@ -156,17 +156,16 @@ def first_and_last(cloud: Cloud) -> tuple[Any, Any]:
 def overlapped(shown: Any) -> Any:
     """Sum what the blocks of arrivals show on overlapping ticks. (pixel, block, tick) -> (pixel, tick).
 
-    Block b covers the ticks from b * BLOCK on; after its SPAN it shows its total.
+    Block b covers the ticks from b * BLOCK on; after its SPAN it shows its total. Rows that are one block longer than
+    what is wanted, read as rows of that length, begin one block later each.
     """
-    pixels, blocks = shown.shape[:2]
-    parts = SPAN // BLOCK
-    later = parts - 1
-    tiles = shown.reshape((pixels, blocks, parts, BLOCK))
-    padded = (
-        ep.pad(tiles[:, :, part], ((0, 0), (part, later - part), (0, 0)), "constant", 0.0) for part in range(parts)
-    )
-    ended = ep.pad(shown[:, :, -1].cumsum(axis=1), ((0, 0), (parts, 0)), "constant", 0.0)[:, : blocks + later]
-    return (sum(padded) + ep.expand_dims(ended, -1)).reshape((pixels, -1))
+    blocks = shown.shape[1]
+    ticks = SPAN + (blocks - 1) * BLOCK
+    left = BLOCK * (blocks - 1 - ep.arange(shown, blocks))  # ticks after the span of each block
+    ended = ep.expand_dims(ep.arange(shown, BLOCK * blocks), 0) < ep.expand_dims(left, 1)
+    total = ep.where(ep.expand_dims(ended, 0), shown[:, :, -1:], 0.0)
+    rows = ep.concatenate([shown, total], axis=2).reshape((shown.shape[0], -1))
+    return rows[:, : blocks * ticks].reshape((-1, blocks, ticks)).sum(axis=1)
 
 
 def ticks_of(size: SizeClass, response: Response) -> int:

@@ -101,11 +101,11 @@ def ranges_of_plan(limits: np.ndarray, linked: bool, accuracy: float) -> Ranges:
     return Ranges(velocity=tuple(velocity), accuracy=accuracy, **others)
 
 
-def checked_parameters(parameters: Parameters | None, limits: Any, simulator: Any) -> Parameters:
+def checked_parameters(parameters: Parameters | None, limits: Any, simulator: Any) -> tuple[Parameters, Parameters]:
     """Native scalars (or one value per module) within the limits of the plan.
 
-    A value that is being traced is not known here: it becomes NaN where it leaves the limits, so that a signal that
-    the plan would cut never passes for a result.
+    A value that is being traced is not known here: its limits, low and high, come second, for `held_within`; the
+    others have none.
     """
     backend = simulator.backend
     parameters = simulator.detector.parameters if parameters is None else parameters
@@ -118,23 +118,19 @@ def checked_parameters(parameters: Parameters | None, limits: Any, simulator: An
     known = [row for row, value in enumerate(parameters) if backend.is_concrete(value)]
     for row in known:
         check_value(names[row], backend.numpy(parameters[row]), *bounds[row])
-    values = [backend.scalar(value) for value in parameters]
-    unknown = tuple(row for row in range(len(names)) if row not in known)
-    if unknown:
-        limited = tuple(tuple(map(backend.scalar, bounds[row])) for row in unknown)
-        held = backend.compile(_within)(tuple(values[row] for row in unknown), limited)
-        values = [held[unknown.index(row)] if row in unknown else value for row, value in enumerate(values)]
-    return Parameters(*values)
+    limited = (None if row in known else tuple(map(backend.scalar, pair)) for row, pair in enumerate(bounds))
+    return Parameters(*map(backend.scalar, parameters)), Parameters(*limited)
 
 
-def _within(values: tuple[Any, ...], bounds: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values, or NaN for those outside their bounds (low, high)."""
+def held_within(parameters: Parameters, limits: Parameters) -> Parameters:
+    """The same, NaN outside the limits that there are: a signal that the plan would cut never passes for a result."""
 
     def within(value: Any, low: Any, high: Any) -> Any:
         outside = (value < low).logical_or(value > high)
         return value + ep.where(outside, np.nan, ep.zeros_like(value))
 
-    return tuple(within(value, *pair) for value, pair in zip(values, bounds, strict=True))
+    pairs = zip(parameters, limits, strict=True)
+    return Parameters(*(value if pair is None else within(value, *pair) for value, pair in pairs))
 
 
 def check_value(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> None:

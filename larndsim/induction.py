@@ -2,24 +2,27 @@
 
 With n for a node, i and j for the points of a face that carry the response, c for its channels, m for time bins:
 
-    seen[c, m]    = sum over n of amplitude[n] * share[c, n] * density[n, m] / sum over m of density[n, m]
+    seen[c, m]    = sum over n of share[c, n] * weight[n] * density[n, m]
     share[c, n]   = sum over i, j of mixing[c, i, j] * face(x[n])[i] * face(y[n])[j]
-    density[n, m] = bell((time[m] - late[n]) * rate[n])
+    weight[n]     = amplitude[n] / sum over m of density[n, m]
+    density[n, m] = bell(z),    z = (time[m] - late[n]) * rate[n]
     face(x)[i]    = sum over points p of basis[i, p] * (bell((p - x) * scale) + bell((p + x) * scale))
 
-Divided by its sum, the density loses no charge, however coarse the bins are. The derivative is written out: all its
-directions share the bells and their slopes, and each costs no more than a few matrix products.
-Axes: (pixel, node) for what comes in; (pair,) is both, flat; (point, pair), (basis, pair), (channel, pair).
+Divided by its sum, the density loses no charge, however coarse the bins are. The derivative is written out, forwards
+and backwards: bells are cheap, so that both compute them again rather than keep them, and each comes down to a few
+matrix products.
+Axes: (pixel, node) for what comes in; (pair,) is both, flat; (basis, pair), (pixel, channel, node), (pixel, node, bin);
+the directions of a derivative come before all others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import eagerpy as ep
 
-from .backend.operations import FAR, batched_matmul, bell, matmul
+from .backend.operations import FAR, Derived, batched_matmul, bell, if_any, matmul, scan
 
 
 class Nodes(NamedTuple):
@@ -42,58 +45,93 @@ class Tables(NamedTuple):
     times: Any  # (bin,) us
 
 
-def seen_by_channels(*arrays: Any) -> tuple[Any, Callable[..., Any]]:
-    """What is seen (pixel, channel, bin) of `Nodes` through `Tables`, and how it moves with the nodes.
+class Shares(NamedTuple):
+    """What is kept for the derivatives."""
 
-    The second takes one direction: as many tensors, None for what does not move.
-    """
-    nodes, tables = Nodes(*arrays[:6]), Tables(*arrays[6:])
+    x: Any  # (basis, pair) the faces
+    y: Any
+    share: Any  # (pixel, channel, node)
+
+
+def _value(*arrays: Any) -> tuple[Any, Shares]:
+    """What is seen (pixel, channel, bin) of `Nodes` through `Tables`."""
+    nodes, tables = _inputs(*arrays)
+    x, y = (_face(_flat(offset), _flat(nodes.scale), tables) for offset in (nodes.x, nodes.y))
+    share = _by_pixel(matmul(tables.mixing, _products(x, y)), nodes)
     density = bell(_lateness(nodes, tables))
-    faces = [_face(_flat(offset), _flat(nodes.scale), tables) for offset in (nodes.x, nodes.y)]
-    share = _mixed(_products(*faces), nodes, tables)
     weight = nodes.amplitude / density.sum(axis=-1)
-    seen = batched_matmul(_by_pixel(share * weight), density)
-    return seen, lambda *moved: _moved(nodes, tables, density, faces, share, weight, Nodes(*moved[:6]))
+    return batched_matmul(share * _each(weight), density), Shares(x, y, share)
 
 
-def _moved(nodes: Nodes, tables: Tables, density: Any, faces: list[Any], share: Any, weight: Any, moved: Nodes) -> Any:
-    """The derivative of what is seen in one direction."""
-    by_late, by_rate = _density_slopes(nodes, tables, density)
-    total = density.sum(axis=-1)
-    change = _sum(
-        _times(1.0 / total, moved.amplitude),
-        _times(-weight * by_late.sum(axis=-1) / total, moved.late),
-        _times(-weight * by_rate.sum(axis=-1) / total, moved.rate),
-    )
-    slopes = _share_slopes(nodes, tables, faces, moved)
-    products = [
-        (_sum(_times(share, change), *(_times(slope * weight, step) for slope, step in slopes)), density),
-        (_times(share * weight, moved.late), by_late),
-        (_times(share * weight, moved.rate), by_rate),
-    ]
-    return _sum(*(batched_matmul(_by_pixel(part), bells) for part, bells in products if part is not None))
+def _push(arrays: tuple[Any, ...], kept: tuple[Any, ...], *steps: Any) -> Any:
+    """How what is seen moves with the nodes. `steps` (direction, pixel, node) are None where nothing moves."""
+    nodes, tables, kept = *_inputs(*arrays), Shares(*kept)
+    moving = Nodes(*steps[:6])
+    z = _lateness(nodes, tables)
+    density = bell(z)
+    total, held = density.sum(axis=-1), _held(z, density)
+    weight = nodes.amplitude / total
+    slopes = {name: _each(weight) * share for name, share in _share_slopes(nodes, tables, kept, moving).items()}
+    if moving.amplitude is not None:
+        slopes["amplitude"] = _each(1.0 / total) * kept.share
+    bells = {}
+    for name, factor, bell_ in (("late", 2.0 * nodes.rate, held), ("rate", -2.0 / nodes.rate, z * held)):
+        if getattr(moving, name) is not None:
+            centred = bell_ - ep.expand_dims(bell_.sum(axis=-1) / total, -1) * density
+            bells[name] = _each(weight * factor) * kept.share, centred
+
+    def plus(slope: Any, centred: Any, moved: Any, step: Any) -> Any:
+        return moved + batched_matmul(slope * _each(step), centred)
+
+    def one(step: Nodes) -> Any:
+        parts = (slope * _each(getattr(step, name)) for name, slope in slopes.items())
+        moved = batched_matmul(sum(parts, start=ep.zeros_like(kept.share)), density)
+        for name, pair in bells.items():
+            moved = if_any(getattr(step, name), partial(plus, *pair), moved)
+        return moved
+
+    return scan(lambda _, step: (None, one(step)), None, moving)[1]
 
 
-def _density_slopes(nodes: Nodes, tables: Tables, density: Any) -> tuple[Any, Any]:
-    """Derivatives of the density by `late` and `rate`. Axes: (pixel, node, bin)."""
-    z, rate = _lateness(nodes, tables), ep.expand_dims(nodes.rate, -1)
-    slope = -2.0 * _held(z, density)
-    return -rate * slope, z / rate * slope
+def _pull(arrays: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, moving: tuple[bool, ...]) -> tuple[Any, ...]:
+    """The transposed of `_push`: slopes (pixel, node) by the nodes from those by what is seen; None if not `moving`."""
+    nodes, tables, kept = *_inputs(*arrays), Shares(*kept)
+    wanted = Nodes(*(moves or None for moves in moving[:6]))
+    z = (ep.expand_dims(tables.times, -1) - _each(nodes.late)) * _each(nodes.rate)  # (pixel, bin, node): faster here
+    density = bell(z)
+    total = density.sum(axis=1)
+    weight = nodes.amplitude / total
+    by_share = batched_matmul(slope, density)
+    mean = (kept.share * by_share).sum(axis=1) / total
+    found = {"amplitude": mean}
+    for name, share in _share_slopes(nodes, tables, kept, wanted).items():
+        found[name] = weight * (share * by_share).sum(axis=1)
+    if wanted.late or wanted.rate:
+        by_density = batched_matmul(slope.transpose((0, 2, 1)), kept.share) - _each(mean)
+        by_bell = by_density * _held(z, density)
+        found["late"] = 2.0 * weight * nodes.rate * by_bell.sum(axis=1)
+        found["rate"] = -2.0 * weight / nodes.rate * (by_bell * z).sum(axis=1)
+    return *(found[name] if moves else None for name, moves in wanted._asdict().items()), *(None,) * len(tables)
 
 
-def _share_slopes(nodes: Nodes, tables: Tables, faces: list[Any], moved: Nodes) -> list[tuple[Any, Any]]:
-    """Derivatives of the shares by x, y and scale, each with the step that it belongs to, where there is one."""
-    scale = _flat(nodes.scale)
-    found = []
-    for axis, (offset, step) in enumerate(((nodes.x, moved.x), (nodes.y, moved.y))):
-        if step is not None:
-            pair = list(faces)
-            pair[axis] = _face_by_offset(_flat(offset), scale, tables)
-            found.append((_mixed(_products(*pair), nodes, tables), step))
-    if moved.scale is not None:
+SEEN_BY_CHANNELS = Derived(_value, _push, _pull)
+
+
+def _inputs(*arrays: Any) -> tuple[Nodes, Tables]:
+    return Nodes(*arrays[:6]), Tables(*arrays[6:])
+
+
+def _share_slopes(nodes: Nodes, tables: Tables, kept: Shares, moving: Nodes) -> dict[str, Any]:
+    """Derivatives of the shares by those of x, y and scale that move, the others are None."""
+    scale, products = _flat(nodes.scale), {}
+    if moving.x is not None:
+        products["x"] = _products(_face_by_offset(_flat(nodes.x), scale, tables), kept.y)
+    if moving.y is not None:
+        products["y"] = _products(kept.x, _face_by_offset(_flat(nodes.y), scale, tables))
+    if moving.scale is not None:
         x, y = (_face_by_scale(_flat(offset), scale, tables) for offset in (nodes.x, nodes.y))
-        found.append((_mixed(_products(x, faces[1]) + _products(faces[0], y), nodes, tables), moved.scale))
-    return found
+        products["scale"] = _products(x, kept.y) + _products(kept.x, y)
+    return {name: _by_pixel(matmul(tables.mixing, each), nodes) for name, each in products.items()}
 
 
 def _lateness(nodes: Nodes, tables: Tables) -> Any:
@@ -126,25 +164,15 @@ def _products(x: Any, y: Any) -> Any:
     return (ep.expand_dims(x, 1) * ep.expand_dims(y, 0)).reshape((-1, x.shape[1]))
 
 
-def _mixed(products: Any, nodes: Nodes, tables: Tables) -> Any:
-    """Products of faces -> channels. Axes: (channel, pixel, node)."""
-    return matmul(tables.mixing, products).reshape((-1, *nodes.x.shape))
+def _by_pixel(mixed: Any, nodes: Nodes) -> Any:
+    """(channel, pair) -> (pixel, channel, node)."""
+    return mixed.reshape((-1, *nodes.x.shape)).transpose((1, 0, 2))
 
 
-def _by_pixel(share: Any) -> Any:
-    return share.transpose((1, 0, 2))
+def _each(values: Any) -> Any:
+    """(pixel, node), for all channels."""
+    return ep.expand_dims(values, 1)
 
 
 def _flat(values: Any) -> Any:
     return values.reshape((-1,))
-
-
-def _times(values: Any, step: Any) -> Any:
-    """The product, or None for what does not move."""
-    return None if step is None or values is None else values * step
-
-
-def _sum(*parts: Any) -> Any:
-    """The sum of what there is; None if there is nothing."""
-    parts = tuple(part for part in parts if part is not None)
-    return sum(parts[1:], start=parts[0]) if parts else None

@@ -121,7 +121,7 @@ def folded_response(pitch: float, resolution: Resolution, accuracy: float = 1e-3
     seen[:, lags >= TICK * AFTER] = 1.0
     mixing, kernels = _channels(seen, np.outer(node_weights, node_weights).ravel(), min(2 * accuracy, 5e-3))
     kernel = _block_matrix(kernels, resolution.bins)
-    show = _modes(kernel)
+    show = _modes(kernel, 1e-3 * accuracy)
     return Response(
         points=points[:, None],
         basis=(weights[:, None] * _interpolation(points, nodes)).T / np.sqrt(2.0 * np.pi),
@@ -178,7 +178,7 @@ def _block_matrix(kernels: np.ndarray, bins: int) -> np.ndarray:
     return matrix.reshape(-1, SPAN)
 
 
-def _modes(kernel: np.ndarray, tolerance: float = 1e-13) -> np.ndarray:
+def _modes(kernel: np.ndarray, tolerance: float) -> np.ndarray:
     """Orthogonal rows that the rows of a kernel are combinations of: few, for it is smooth far off. (mode, tick)."""
     _, size, modes = np.linalg.svd(np.linalg.qr(kernel, mode="r"))
     return modes[: int((size > tolerance * size[0]).sum())]

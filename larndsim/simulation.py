@@ -66,7 +66,7 @@ class Simulator:
         self._channels = recording.channel_maps(self.detector, thresholds, gains, bad_channels)
         self._respond = cache(self._response_on_device)
         compiled = self.backend.compile
-        self._arrive = compiled(partial(stage4.arriving_clouds, model=recombination, linked=link_vdrift_eField))
+        self._arrive = compiled(partial(_arriving, model=recombination, linked=link_vdrift_eField))
         self._signals, self._merge = compiled(stage4.pixel_signals), compiled(recording.merged)
         self._windows = cache(lambda counts: compiled(partial(stage4.on_windows, counts=counts)))
         settings = self.detector.electronics
@@ -83,7 +83,7 @@ class Simulator:
         (default: the detector's), and the plan is smaller for it.
         """
         segments = checks.checked_segments(segments)
-        nominal = checks.checked_parameters(parameters, None, self)
+        nominal, _ = checks.checked_parameters(parameters, None, self)
         limits = checks.limits_of_plan(nominal, vary, self)
         ranges = checks.ranges_of_plan(limits, self.link_vdrift_eField, self.accuracy)
         deposits, frame, planned = make_batch(
@@ -107,12 +107,10 @@ class Simulator:
 
     def _each_part(self, function: Any, batch: Batch, parameters: Parameters | None) -> Iterator[Any]:
         """What a function makes of each part. Of several, what a gradient needs is computed again, part by part."""
-        values = checks.checked_parameters(parameters, batch.fixed.limits, self)
+        checked = checks.checked_parameters(parameters, batch.fixed.limits, self)
         for members, part in zip(batch.fixed.members, batch.parts, strict=True):
-            run: Any = partial(function, members)
-            if len(batch.parts) > 1:
-                run = self.backend.recomputed(run)
-            yield run(part, batch.deposits, batch.frame, values)
+            run = self.backend.chained(partial(function, members), keep=len(batch.parts) == 1)
+            yield run(part, batch.deposits, batch.frame, *checked)
 
     def _charge_of_part(self, members: Members, part: Part, *inputs: Any) -> Any:
         """The waveforms of the pixels of a part, on their windows."""
@@ -128,9 +126,9 @@ class Simulator:
             recorded.append(self._record(signal, recorder, self._noise(seed, group, signal.charge.shape[1])))
         return self._flat(tuple(group.size for group in members.groups))(tuple(recorded))
 
-    def _signals_of_part(self, part: Part, deposits: Any, frame: Any, values: Any) -> tuple[stage4.Signal, ...]:
+    def _signals_of_part(self, part: Part, *inputs: Any) -> tuple[stage4.Signal, ...]:
         """The signals of the pixels of each size class."""
-        arrived = self._arrive(part.slots, deposits, frame, values)
+        arrived = self._arrive(part.slots, *inputs)
         return tuple(self._signals(*pair, arrived) for pair in zip(part.classes, part.responses, strict=True))
 
     def _joined(self, parts: tuple[Any, ...], nothing: np.ndarray) -> Any:
@@ -169,3 +167,10 @@ class Simulator:
 
     def _to_device(self, tree: Any) -> Any:
         return map_leaves(self.backend.asarray, tree)
+
+
+def _arriving(
+    slots: Any, deposits: Any, frame: Any, parameters: Parameters, limits: Parameters, model: str, linked: bool
+) -> Any:
+    """The clouds that arrive, NaN where a parameter leaves its limits."""
+    return stage4.arriving_clouds(slots, deposits, frame, checks.held_within(parameters, limits), model, linked)

@@ -42,13 +42,13 @@ def shapes(batch) -> set:
 @pytest.mark.slow
 def test_once_for_each_size_class(compiled):
     sim = Simulator(cases.DETECTOR, backend="jax")
-    before = sim._signals._cache_size()
+    before = sim._signals.plain._cache_size()
     found = batches(sim)
     for batch in found:
         sim.charge(batch)
     different = set().union(*map(shapes, found))
     assert len(different) < sum(len(part.classes) for batch in found for part in batch.parts)  # they share shapes
-    assert sim._signals._cache_size() - before <= len(different)
+    assert sim._signals.plain._cache_size() - before <= len(different)
 
 
 @pytest.mark.slow

@@ -58,8 +58,11 @@ class Backend(ABC):
         """A function of native trees from one of EagerPy trees, compiled where the framework can."""
         return native(function)
 
-    def recomputed(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function of native trees; its gradient backwards computes again what it needs, and holds nothing."""
+    def chained(self, function: Callable[..., Any], keep: bool) -> Callable[..., Any]:
+        """The same function of native trees, which calls compiled ones and does no more than pass arrays on.
+
+        Unless its gradient may `keep` what it needs, it computes that again on the way back, and holds nothing.
+        """
         return function
 
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from .base import Backend, Cost, native
+from .jax_tape import Compiled, derived_by_tape
 from .tree import STATIC
 
 for kind in STATIC:
@@ -22,6 +24,8 @@ for kind in STATIC:
 # leaves our loops to XLA's own compiler of loops, which makes them a fifth faster than its YNN library
 OWN_LOOPS = "--xla_cpu_experimental_ynn_fusion_type="
 KNOWN_BY = "0.10."  # XLA ends the process at a flag that it does not know
+
+_backwards = ContextVar("backwards", default=False)  # whether a gradient is being computed
 
 
 class JAXBackend(Backend):
@@ -34,14 +38,14 @@ class JAXBackend(Backend):
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(device, dtype)
         self._device = _device(device)
-        self._backwards = False  # while a gradient is computed
         if dtype == "float64":
             jax.config.update("jax_enable_x64", True)  # global: JAX has no other switch that reaches traced code
         _keep_compiled()
 
     def asarray(self, value: Any) -> Any:
         if isinstance(value, jax.Array):
-            return value.astype(self.dtype) if jax.numpy.issubdtype(value.dtype, jax.numpy.floating) else value
+            other = value.dtype != self.dtype and jax.numpy.issubdtype(value.dtype, jax.numpy.floating)
+            return value.astype(self.dtype) if other else value
         array = np.asarray(value)
         return jax.device_put(np.asarray(array, dtype=self._dtype_of(array)), self._device)
 
@@ -59,36 +63,31 @@ class JAXBackend(Backend):
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return _compiled(function)
 
-    def recomputed(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Each waits until it is done: JAX would begin the next before the memory of the last is free."""
+    def chained(self, function: Callable[..., Any], keep: bool) -> Callable[..., Any]:
+        """Where nothing is kept, each waits until it is done: JAX would begin the next before memory is free."""
 
         def run(*trees: Any) -> Any:
             leaves, shape = jax.tree.flatten(trees)
             moving = [row for row, leaf in enumerate(leaves) if not self.is_concrete(leaf)]
             if not moving:
-                return jax.block_until_ready(function(*trees))
-            if not self._backwards:
-                return jax.checkpoint(function)(*trees)
+                return function(*trees) if keep else jax.block_until_ready(function(*trees))
+            if not _backwards.get():
+                return function(*trees) if keep else jax.checkpoint(function)(*trees)
 
             def of(*active: Any) -> Any:
                 values = dict(zip(moving, active, strict=True))
                 return function(*jax.tree.unflatten(shape, [values.get(row, leaf) for row, leaf in enumerate(leaves)]))
 
-            def back(active: Any, slopes: Any) -> Any:
-                return jax.block_until_ready(jax.vjp(of, *active)[1](slopes))
-
-            derived = jax.custom_vjp(of)
-            derived.defvjp(lambda *active: (jax.block_until_ready(of(*active)), active), back)
-            return derived(*(leaves[row] for row in moving))
+            return derived_by_tape(of, keep)(*(leaves[row] for row in moving))
 
         return run
 
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
-        outside, self._backwards = self._backwards, True
+        token = _backwards.set(True)
         try:
             return jax.value_and_grad(function)({name: self.asarray(value) for name, value in values.items()})
         finally:
-            self._backwards = outside
+            _backwards.reset(token)
 
     def jacobian(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         primals = {name: self.asarray(value) for name, value in values.items()}
@@ -105,7 +104,7 @@ class JAXBackend(Backend):
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiled once for all simulators: a function that is the same everywhere is not traced again."""
-    return jax.jit(native(function))
+    return Compiled(native(function))
 
 
 def _keep_compiled() -> None:

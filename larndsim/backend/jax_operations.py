@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
+from itertools import compress
 from typing import Any
 
 import eagerpy as ep
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 from .base import unwrap
 from .tree import map_leaves
@@ -101,20 +104,88 @@ def _on_arrays(step: Callable[[Any, Any], tuple]) -> Callable[[Any, Any], Any]:
     return lambda carry, row: unwrap(step(*map_leaves(ep.astensor, (carry, row))))
 
 
-def with_derivative(function: Callable[..., tuple[Any, Any]], *arrays: Any) -> Any:
-    return _with_derivative(function)(*arrays)
+def if_any(values: Any, function: Callable[[Any, Any], Any], otherwise: Any) -> Any:
+    def where_needed(otherwise: Any, values: Any) -> Any:
+        return jax.lax.cond(values.any(), function, lambda otherwise, _: otherwise, otherwise, values)
+
+    return jax.lax.platform_dependent(otherwise, values, cpu=where_needed, default=function)
+
+
+def with_derivative(derived: Any, *arrays: Any) -> Any:
+    return _with_derivative(derived)(*arrays)
 
 
 @cache
-def _with_derivative(function: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
+def _with_derivative(derived: Any) -> Callable[..., Any]:
     def native(*arrays: Any) -> Any:
-        return function(*map(ep.astensor, arrays))[0].raw
+        return derived.value(*map(ep.astensor, arrays))[0].raw
 
     def moved(arrays: Any, steps: Any) -> tuple[Any, Any]:
-        value, push = function(*map(ep.astensor, arrays))
-        still = jax.custom_derivatives.SymbolicZero
-        return value.raw, push(*(None if isinstance(step, still) else ep.astensor(step) for step in steps)).raw
+        value, kept = derived.value(*map(ep.astensor, arrays))
+        moving = tuple(not isinstance(step, jax.custom_derivatives.SymbolicZero) for step in steps)
+        shared = {"derived": derived, "moving": moving, "shape": value.shape, "many": False}
+        return value.raw, linear.bind(*arrays, *unwrap(tuple(kept)), *compress(steps, moving), **shared)
 
-    derived = jax.custom_jvp(native)
-    derived.defjvp(moved, symbolic_zeros=True)
-    return derived
+    function = jax.custom_jvp(native)
+    function.defjvp(moved, symbolic_zeros=True)
+    return function
+
+
+# The derivative of a value as a linear map of its own, whose transposed and whose many directions JAX need not work out
+linear = Primitive("linear")
+
+
+def _split(operands: Any, moving: tuple[bool, ...]) -> tuple[list[Any], list[Any], list[Any]]:
+    """Arrays, what is kept of the value, and the steps that there are."""
+    ends = len(moving), len(operands) - sum(moving)
+    return list(operands[: ends[0]]), list(operands[ends[0] : ends[1]]), list(operands[ends[1] :])
+
+
+def _push(*operands: Any, derived: Any, moving: tuple[bool, ...], shape: tuple[int, ...], many: bool) -> Any:
+    arrays, kept, steps = _split(operands, moving)
+    given = iter(steps if many else [step[None] for step in steps])
+    arrays, kept = map_leaves(ep.astensor, (tuple(arrays), tuple(kept)))
+    pushed = derived.push(arrays, kept, *(ep.astensor(next(given)) if moves else None for moves in moving)).raw
+    return pushed if many else pushed[0]
+
+
+def _pull(slope: Any, *operands: Any, derived: Any, moving: tuple[bool, ...], many: bool, **_: Any) -> list[Any]:
+    arrays, kept, steps = _split(operands, moving)
+    fixed = map_leaves(ep.astensor, (tuple(arrays), tuple(kept)))
+
+    def pulled(slope: Any) -> list[Any]:
+        found = [slope.raw for slope in derived.pull(*fixed, ep.astensor(slope), moving) if slope is not None]
+        return jax.lax.optimization_barrier(found)  # else XLA draws its sums into loops that run on one thread
+
+    nothing = [None] * (len(arrays) + len(kept))
+    if isinstance(slope, ad.Zero):
+        return [*nothing, *(ad.Zero(step.aval) for step in steps)]
+    return [*nothing, *(jax.vmap(pulled)(slope) if many else pulled(slope))]
+
+
+def _batch(operands: Any, axes: Any, *, many: bool, moving: tuple[bool, ...], **shared: Any) -> tuple[Any, int]:
+    """Many directions at one place are one more axis; many places are left to JAX."""
+    run = partial(_push, many=many, moving=moving, **shared)
+    fixed = len(operands) - sum(moving)
+    if many or any(axis is not None for axis in axes[:fixed]):
+        return jax.vmap(run, in_axes=tuple(axes))(*operands), 0
+    count = next(array.shape[axis] for array, axis in zip(operands, axes, strict=True) if axis is not None)
+    steps = [
+        jnp.broadcast_to(step, (count, *step.shape)) if axis is None else jnp.moveaxis(step, axis, 0)
+        for step, axis in zip(operands[fixed:], axes[fixed:], strict=True)
+    ]
+    return linear.bind(*operands[:fixed], *steps, many=True, moving=moving, **shared), 0
+
+
+def _shape(*operands: Any, shape: tuple[int, ...], many: bool, **_: Any) -> Any:
+    return jax.core.ShapedArray((operands[-1].shape[0], *shape) if many else shape, operands[-1].dtype)
+
+
+linear.def_impl(_push)
+linear.def_abstract_eval(_shape)
+mlir.register_lowering(linear, mlir.lower_fun(_push, multiple_results=False))
+ad.primitive_transposes[linear] = _pull
+ad.primitive_jvps[linear] = lambda values, steps, **shared: jax.jvp(
+    partial(_push, **shared), values, tuple(map(ad.instantiate_zeros, steps))
+)
+batching.primitive_batchers[linear] = _batch

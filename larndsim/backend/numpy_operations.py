@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import eagerpy as ep
@@ -59,5 +58,5 @@ def rounded(values: Any) -> Any:
     return np.round(values)
 
 
-def with_derivative(function: Callable[..., tuple[Any, Any]], *arrays: Any) -> Any:
-    return function(*map(ep.astensor, arrays))[0].raw
+def with_derivative(derived: Any, *arrays: Any) -> Any:
+    return derived.value(*map(ep.astensor, arrays))[0].raw

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from operator import itemgetter
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import eagerpy as ep
 
@@ -86,12 +86,26 @@ def log_sum_exp(values: Any, axis: int) -> Any:
     return ep.astensor(_native(values).log_sum_exp(values.raw, axis))
 
 
-def with_derivative(function: Callable[..., tuple[Any, Callable[..., Any]]], *tensors: Any) -> Any:
-    """The value of `function(*tensors) -> (value, push)`, a tensor, with the derivative that `push` says.
+class Derived(NamedTuple):
+    """A function of tensors and its derivative, in both modes; written once, for all frameworks.
 
-    `push` takes one step per tensor, None for one that stays, and gives that of the value, to which it is linear.
+    Steps and slopes are None, where something does not move or is not wanted.
     """
-    return ep.astensor(_native(tensors[0]).with_derivative(function, *(tensor.raw for tensor in tensors)))
+
+    value: Callable[..., tuple[Any, tuple]]  # (*tensors) -> a tensor, and tensors that are kept for the derivative
+    push: Callable[..., Any]  # (tensors, kept, *steps) -> how the value moves; directions come first in the axes
+    pull: Callable[..., tuple]  # (tensors, kept, slope, wanted) -> slopes by the tensors; the transposed of `push`
+
+
+def with_derivative(derived: Derived, *tensors: Any) -> Any:
+    """The value, with the derivative that is written down."""
+    return ep.astensor(_native(tensors[0]).with_derivative(derived, *(tensor.raw for tensor in tensors)))
+
+
+def if_any(values: Any, function: Callable[[Any, Any], Any], otherwise: Any) -> Any:
+    """function(otherwise, values), which changes nothing where all values are zero: a processor then leaves it out."""
+    native = _native(values)
+    return ep.astensor(native.if_any(values.raw, lambda *both: function(*map(ep.astensor, both)).raw, otherwise.raw))
 
 
 def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> tuple:

@@ -40,14 +40,16 @@ class TorchBackend(Backend):
     def is_concrete(self, value: Any) -> bool:
         return not (isinstance(value, torch.Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(value))
 
-    def recomputed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def chained(self, function: Callable[..., Any], keep: bool) -> Callable[..., Any]:
         def held(*trees: Any) -> Any:
             return checkpoint(function, *trees, use_reentrant=False, preserve_rng_state=False)
 
         def needs_gradient(leaf: Any) -> bool:
             return isinstance(leaf, torch.Tensor) and leaf.requires_grad
 
-        return lambda *trees: (held if any(map(needs_gradient, leaves(trees))) else function)(*trees)
+        return (
+            function if keep else lambda *trees: (held if any(map(needs_gradient, leaves(trees))) else function)(*trees)
+        )
 
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         inputs = {name: self.asarray(value).detach().clone().requires_grad_(True) for name, value in values.items()}

@@ -8,6 +8,8 @@ from typing import Any
 import eagerpy as ep
 import torch
 
+from .tree import map_leaves
+
 batched_matmul = torch.bmm
 matmul = torch.matmul
 
@@ -57,42 +59,66 @@ def rounded(values: Any) -> Any:
     return torch.round(values.detach())
 
 
-def with_derivative(function: Callable[..., tuple[Any, Any]], *arrays: Any) -> Any:
-    return _WithDerivative.apply(function, *arrays)
+def if_any(values: Any, function: Callable[[Any, Any], Any], otherwise: Any) -> Any:
+    return function(otherwise, values) if values.device.type != "cpu" or values.any() else otherwise
+
+
+def with_derivative(derived: Any, *arrays: Any) -> Any:
+    return _WithDerivative.apply(derived, *arrays)[0]
 
 
 class _WithDerivative(torch.autograd.Function):
-    """A function with its derivative in forward mode; backwards it is the transposed of that."""
+    """A function with its derivative: the value, then what is kept for it."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(function: Any, *arrays: Any) -> Any:
-        return function(*map(ep.astensor, arrays))[0].raw
+    def forward(derived: Any, *arrays: Any) -> Any:
+        value, kept = derived.value(*map(ep.astensor, arrays))
+        return value.raw, *(leaf.raw for leaf in kept)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.function = inputs[0]
-        ctx.save_for_backward(*inputs[1:])
-        ctx.save_for_forward(*inputs[1:])
+    def setup_context(ctx: Any, inputs: Any, outputs: Any) -> None:
+        ctx.derived, ctx.count = inputs[0], len(inputs) - 1
+        ctx.mark_non_differentiable(*outputs[1:])
+        ctx.save_for_backward(*inputs[1:], *outputs[1:])
+        ctx.save_for_forward(*inputs[1:], *outputs[1:])
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *steps: Any) -> Any:
-        push = ctx.function(*map(ep.astensor, ctx.saved_tensors))[1]
-        return push(*(None if step is None else ep.astensor(step) for step in steps)).raw
+        moving = [step is not None for step in steps]
+        saved, given = ctx.saved_tensors, (step[None] for step in steps if step is not None)
+        return _Push.apply(ctx.derived, moving, len(saved), *saved, *given)[0], *(None,) * (len(saved) - ctx.count)
 
     @staticmethod
-    def backward(ctx: Any, slope: Any) -> tuple[Any, ...]:
-        arrays = ctx.saved_tensors
-        push = ctx.function(*map(ep.astensor, arrays))[1]
-        moving = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
+    def backward(ctx: Any, slope: Any, *_: Any) -> tuple[Any, ...]:
+        saved = ctx.saved_tensors  # once: each look may compute it again
+        fixed = map_leaves(ep.astensor, (saved[: ctx.count], saved[ctx.count :]))
+        found = ctx.derived.pull(*fixed, ep.astensor(slope), ctx.needs_input_grad[1:])
+        return None, *(None if slope is None else slope.raw for slope in found)
 
-        def along(*steps: Any) -> Any:
-            directions: list[Any] = [None] * len(arrays)
-            for i, step in zip(moving, steps, strict=True):
-                directions[i] = ep.astensor(step)
-            return push(*directions).raw
 
-        pull: Any = torch.func.vjp(along, *(torch.zeros_like(arrays[i]) for i in moving))[1]
-        slopes = dict(zip(moving, pull(slope), strict=True))
-        return None, *(slopes.get(i) for i in range(len(arrays)))
+class _Push(torch.autograd.Function):
+    """How a value moves, direction by direction: many of them are one more axis of the steps."""
+
+    @staticmethod
+    def forward(derived: Any, moving: list[bool], count: int, *tensors: Any) -> Any:
+        fixed, steps = tensors[:count], iter(tensors[count:])
+        arrays, kept = map_leaves(ep.astensor, (fixed[: len(moving)], fixed[len(moving) :]))
+        return derived.push(arrays, kept, *(ep.astensor(next(steps)) if moves else None for moves in moving)).raw
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def vmap(info: Any, axes: Any, derived: Any, moving: list[bool], count: int, *tensors: Any) -> tuple[Any, int]:
+        fixed, steps = tensors[:count], tensors[count:]
+        if any(axis is not None for axis in axes[3 : 3 + count]):
+            raise NotImplementedError("derivatives at many places at once: take them one after the other")
+        many = [
+            step.expand(info.batch_size, *step.shape) if axis is None else step.movedim(axis, 0)
+            for step, axis in zip(steps, axes[3 + count :], strict=True)
+        ]
+        moved = _Push.apply(derived, moving, count, *fixed, *(step.squeeze(1) for step in many))
+        return moved.unsqueeze(1), 0

@@ -10,14 +10,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, ClassVar
 
 import eagerpy as ep
 import numpy as np
 
 from larndsim.backend import Backend
-from larndsim.backend.base import unwrap
 from larndsim.data.hits import HIT_FIELDS
 from larndsim.errors import ArgumentError
 from larndsim.size_classes import FINE_LADDER, LADDER, on_ladder
@@ -68,7 +67,7 @@ class ResidualLoss(Loss):
         return 0.5 * (residuals**2).sum() / max(residuals.shape[0], 1)
 
 
-@lru_cache(maxsize=64)
+@cache
 def compiled(method: Callable[..., Any], backend: Backend) -> Callable[..., Any]:
     """A method of a loss, from native arrays to native arrays; equal losses share it."""
     return backend.compile(method)
@@ -96,9 +95,17 @@ def on_fine_steps(count: int) -> int:
     return on_steps(count, FINE_LADDER)
 
 
-def lengthened(values: Any, length: int) -> Any:
-    """A native array (n,) with zeros at its end, (length,)."""
-    return unwrap(ep.pad(ep.astensor(values), ((0, length - values.shape[0]),), mode="constant", value=0))
+def lengthened(columns: tuple[Any, ...], length: int, backend: Backend) -> tuple[Any, ...]:
+    """Native arrays (n,) with zeros at their ends, (length,)."""
+    return compiled(_lengthening(length), backend)(columns)
+
+
+@cache
+def _lengthening(length: int) -> Callable[..., Any]:
+    def longer(columns: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(ep.pad(values, ((0, length - values.shape[0]),), mode="constant", value=0) for values in columns)
+
+    return longer
 
 
 def check_positive(name: str, value: Any) -> None:

@@ -68,7 +68,7 @@ class HitsLoss(ResidualLoss):
         elsewhere = np.pad(elsewhere, (0, on_steps(len(elsewhere)) - len(elsewhere)))
         own = (prediction.charge, prediction.tick, prediction.mask)
         constants = (*known, elsewhere, threshold_of(self.threshold, target))
-        return *(lengthened(column, length) for column in own), *map(backend.asarray, constants)
+        return *lengthened(own, length, backend), *map(backend.asarray, constants)
 
     def differences(
         self, charge: Any, tick: Any, mask: Any, known_charge: Any, known_tick: Any, found: Any, elsewhere: Any,

@@ -66,7 +66,8 @@ def paired(prediction: Hits, target: np.ndarray, backend: Backend) -> tuple[Slot
     constants = (np.where(index < len(reference), column, 0.0) for column in (x, y, lag))
     slots = (index, *constants, kept)
     length = on_fine_steps(len(reference) + 1)
-    native = (lengthened(getattr(prediction, name), length) for name in ("z", "charge", "tick", "mask"))
+    measured = tuple(getattr(prediction, name) for name in ("z", "charge", "tick", "mask"))
+    native = lengthened(measured, length, backend)
     return Slots(*native, *map(backend.asarray, slots)), Points(*map(backend.asarray, known))
 
 
