@@ -104,8 +104,8 @@ def ranges_of_plan(limits: np.ndarray, linked: bool, accuracy: float) -> Ranges:
 def checked_parameters(parameters: Parameters | None, limits: Any, simulator: Any) -> tuple[Parameters, Parameters]:
     """Native scalars (or one value per module) within the limits of the plan.
 
-    A value that is being traced is not known here: its limits, low and high, come second, for `held_within`; the
-    others have none.
+    A value that is being traced is not known here: its limits, low and high, come second, for `held_within`. Those of
+    the others are infinite, or None for what a plan leaves no room.
     """
     backend = simulator.backend
     parameters = simulator.detector.parameters if parameters is None else parameters
@@ -118,7 +118,9 @@ def checked_parameters(parameters: Parameters | None, limits: Any, simulator: An
     known = [row for row, value in enumerate(parameters) if backend.is_concrete(value)]
     for row in known:
         check_value(names[row], backend.numpy(parameters[row]), *bounds[row])
-    limited = (None if row in known else tuple(map(backend.scalar, pair)) for row, pair in enumerate(bounds))
+    for row in known:
+        bounds[row] = None if free[row] or bounds[row][0] == bounds[row][1] else (-math.inf, math.inf)
+    limited = (None if pair is None else tuple(map(backend.scalar, pair)) for pair in bounds)
     return Parameters(*map(backend.scalar, parameters)), Parameters(*limited)
 
 

@@ -66,13 +66,13 @@ class Simulator:
         self._channels = recording.channel_maps(self.detector, thresholds, gains, bad_channels)
         self._respond = cache(self._response_on_device)
         compiled = self.backend.compile
-        self._arrive = compiled(partial(_arriving, model=recombination, linked=link_vdrift_eField))
-        self._signals, self._merge = compiled(stage4.pixel_signals), compiled(recording.merged)
+        self._arrive = compiled(partial(_arriving, model=recombination, linked=link_vdrift_eField), (3,))
+        self._signals, self._merge = compiled(stage4.pixel_signals, (2,)), compiled(recording.merged, (0,))
         self._windows = cache(lambda counts: compiled(partial(stage4.on_windows, counts=counts)))
         settings = self.detector.electronics
-        self._record = compiled(partial(recording.recorded, settings=settings, model=electronics))
+        self._record = compiled(partial(recording.recorded, settings=settings, model=electronics), (0,))
         self._join = compiled(stage4.joined_rows)
-        self._flat = cache(lambda counts: compiled(partial(recording.flat, counts=counts)))
+        self._flat = cache(lambda counts: compiled(partial(recording.flat, counts=counts), (0,)))
 
     def prepare(
         self, segments: Segments | np.ndarray, parameters: Parameters | None = None, vary: Iterable[str] | None = None

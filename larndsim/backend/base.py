@@ -54,8 +54,11 @@ class Backend(ABC):
         """Whether the value is known now, rather than a stand-in of a transformation."""
         return True
 
-    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A function of native trees from one of EagerPy trees, compiled where the framework can."""
+    def compile(self, function: Callable[..., Any], moves: tuple[int, ...] = ()) -> Callable[..., Any]:
+        """A function of native trees from one of EagerPy trees, compiled where the framework can.
+
+        `moves`: the arguments that a gradient is likely to go back to.
+        """
         return native(function)
 
     def chained(self, function: Callable[..., Any], keep: bool) -> Callable[..., Any]:

@@ -60,8 +60,8 @@ class JAXBackend(Backend):
     def is_concrete(self, value: Any) -> bool:
         return not isinstance(value, jax.core.Tracer)
 
-    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return _compiled(function)
+    def compile(self, function: Callable[..., Any], moves: tuple[int, ...] = ()) -> Callable[..., Any]:
+        return _compiled(function, moves)
 
     def chained(self, function: Callable[..., Any], keep: bool) -> Callable[..., Any]:
         """Where nothing is kept, each waits until it is done: JAX would begin the next before memory is free."""
@@ -102,9 +102,9 @@ class JAXBackend(Backend):
 
 
 @cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], moves: tuple[int, ...]) -> Callable[..., Any]:
     """Compiled once for all simulators: a function that is the same everywhere is not traced again."""
-    return Compiled(native(function))
+    return Compiled(native(function), moves)
 
 
 def _keep_compiled() -> None:

@@ -155,7 +155,8 @@ def _pull(slope: Any, *operands: Any, derived: Any, moving: tuple[bool, ...], ma
 
     def pulled(slope: Any) -> list[Any]:
         found = [slope.raw for slope in derived.pull(*fixed, ep.astensor(slope), moving) if slope is not None]
-        return jax.lax.optimization_barrier(found)  # else XLA draws its sums into loops that run on one thread
+        # else XLA draws their sums into loops that run on one thread
+        return [jax.lax.optimization_barrier(slope) for slope in found]
 
     nothing = [None] * (len(arrays) + len(kept))
     if isinstance(slope, ad.Zero):

@@ -7,12 +7,14 @@ was given and gave is noted. Between compiled functions arrays may be passed on,
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from itertools import compress, islice
+from typing import Any, NamedTuple
 
 import jax
 
@@ -22,14 +24,41 @@ _recording: ContextVar[Tape | None] = ContextVar("recording", default=None)
 
 
 class Compiled:
-    """A function of native trees, compiled; it notes its calls on the tape that is running."""
+    """A function of native trees, compiled; it notes its calls on the tape that is running.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function, self.plain = function, jax.jit(function)
+    `moves` says which of its arguments a gradient is likely to go back to: what is compiled for the value then serves
+    the gradient, too.
+    """
+
+    def __init__(self, function: Callable[..., Any], moves: tuple[int, ...]) -> None:
+        self.moves, self.plain = moves, jax.jit(function)
+        self.forwards = jax.jit(partial(_forwards, function), static_argnums=(0, 1))
 
     def __call__(self, *trees: Any) -> Any:
         tape = _recording.get()
-        return self.plain(*trees) if tape is None else tape.call(self, trees)
+        if tape is None and not self.moves:
+            return self.plain(*trees)
+        parts, shapes = zip(*map(jax.tree.flatten, trees), strict=True)
+        leaves = [leaf for part in parts for leaf in part]
+        likely = [row in self.moves and _is_real(leaf) for row, part in enumerate(parts) for leaf in part]
+        moving = [tape is not None and id(leaf) in tape.known for leaf in leaves]
+        active = tuple(map(operator.or_, likely, moving))
+        if not any(active) or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return self.plain(*trees)
+        inputs, others = (list(compress(leaves, chosen)) for chosen in (active, map(operator.not_, active)))
+        outputs, pull = self.forwards(shapes, active, inputs, others)
+        if tape is not None and any(moving):
+            tape.note(Call(inputs, tuple(compress(moving, active)), _reals(outputs), pull))
+        return outputs
+
+
+class Call(NamedTuple):
+    """How to go back through a call."""
+
+    inputs: list[Any]
+    wanted: tuple[bool, ...]  # which of them move
+    outputs: list[Any]
+    pull: Any
 
 
 class Tape:
@@ -38,7 +67,11 @@ class Tape:
     def __init__(self, moving: list[Any]) -> None:
         self.inputs = moving
         self.known = {id(array): array for array in moving}  # all arrays that move, by identity
-        self.calls: list[tuple[list[Any], Any, Any]] = []  # arrays in, out, and the way back
+        self.calls: list[Call] = []
+
+    def note(self, call: Call) -> None:
+        self.known |= {id(array): array for array in call.outputs}
+        self.calls.append(call)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -49,20 +82,6 @@ class Tape:
         finally:
             _recording.reset(token)
 
-    def call(self, compiled: Compiled, trees: Any) -> Any:
-        """What the function gives."""
-        leaves, shape = jax.tree.flatten(trees)
-        moving = tuple(id(leaf) in self.known for leaf in leaves)
-        if not any(moving):
-            return compiled.plain(*trees)
-        parts = ([leaf for leaf, moves in zip(leaves, moving, strict=True) if moves is own] for own in (True, False))
-        active, fixed = parts
-        outputs, pull = _forwards(compiled.function, shape, moving, active, fixed)
-        smooth = [leaf for leaf in jax.tree.leaves(outputs) if _is_real(leaf)]
-        self.known |= {id(array): array for array in smooth}
-        self.calls.append((active, smooth, pull))
-        return outputs
-
     def pull(self, outputs: Any, slopes: Any) -> list[Any]:
         """Slopes by the inputs from those by the `outputs`."""
         found: dict[int, list[Any]] = defaultdict(list)
@@ -72,9 +91,10 @@ class Tape:
                 found[id(array)].append(slope)
 
         add(jax.tree.leaves(outputs), jax.tree.leaves(slopes))
-        for active, arrays, pull in reversed(self.calls):
-            if any(found[id(array)] for array in arrays):
-                add(active, _backwards(pull, arrays, [found[id(array)] for array in arrays]))
+        for call in reversed(self.calls):
+            slopes = [found[id(array)] for array in call.outputs]
+            if any(slopes):
+                add(list(compress(call.inputs, call.wanted)), _backwards(call.wanted, call.pull, call.outputs, slopes))
         return _sums(self.inputs, [found[id(array)] for array in self.inputs])
 
 
@@ -117,28 +137,32 @@ class Kept:
 static(Kept)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _forwards(function: Any, shape: Any, moving: tuple[bool, ...], active: list[Any], fixed: list[Any]) -> Any:
-    """What a function gives, and the way back from what of it are real numbers."""
+def _forwards(function: Any, shapes: Any, active: tuple[bool, ...], inputs: list[Any], others: list[Any]) -> Any:
+    """What a function gives, and the way back to its `inputs` from what of it are real numbers."""
 
-    def of(active: list[Any]) -> tuple[list[Any], Any]:
-        sources = iter(active), iter(fixed)
-        outputs = function(*jax.tree.unflatten(shape, [next(sources[not moves]) for moves in moving]))
-        return [leaf for leaf in jax.tree.leaves(outputs) if _is_real(leaf)], outputs
+    def of(inputs: list[Any]) -> tuple[list[Any], Any]:
+        sources = {True: iter(inputs), False: iter(others)}
+        leaves = iter([next(sources[moves]) for moves in active])
+        outputs = function(*(jax.tree.unflatten(shape, islice(leaves, shape.num_leaves)) for shape in shapes))
+        return _reals(outputs), outputs
 
-    _, pull, outputs = jax.vjp(of, active, has_aux=True)
+    _, pull, outputs = jax.vjp(of, inputs, has_aux=True)
     return outputs, pull
 
 
-@jax.jit
-def _backwards(pull: Any, arrays: list[Any], slopes: list[list[Any]]) -> list[Any]:
-    """Slopes by what moves from those by each of the outputs, which may be several or none."""
-    return pull(_sums(arrays, slopes))[0]
+@partial(jax.jit, static_argnums=0)
+def _backwards(wanted: tuple[bool, ...], pull: Any, outputs: list[Any], slopes: list[list[Any]]) -> list[Any]:
+    """Slopes by the inputs that are wanted from those by each of the outputs, which may be several or none."""
+    return list(compress(pull(_sums(outputs, slopes))[0], wanted))
 
 
 @jax.jit
 def _sums(arrays: list[Any], slopes: list[list[Any]]) -> list[Any]:
     return [sum(some, start=jax.numpy.zeros_like(array)) for array, some in zip(arrays, slopes, strict=True)]
+
+
+def _reals(tree: Any) -> list[Any]:
+    return [leaf for leaf in jax.tree.leaves(tree) if _is_real(leaf)]
 
 
 def _is_real(leaf: Any) -> bool:
