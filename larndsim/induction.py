@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import eagerpy as ep
 
-from .backend.operations import FAR, Derived, batched_matmul, bell, if_any, matmul, scan
+from .backend.operations import Derived, batched_matmul, bell, if_any, matmul, not_held, scan
 
 
 class Nodes(NamedTuple):
@@ -71,23 +71,22 @@ def _push(arrays: tuple[Any, ...], kept: tuple[Any, ...], *steps: Any) -> Any:
     density = bell(z)
     total, held = density.sum(axis=-1), _held(z, density)
     weight = nodes.amplitude / total
-    slopes = {name: _each(weight) * share for name, share in _share_slopes(nodes, tables, kept, moving).items()}
-    if moving.amplitude is not None:
-        slopes["amplitude"] = _each(1.0 / total) * kept.share
+    slopes = _share_slopes(nodes, tables, kept, moving)
     bells = {}
     for name, factor, bell_ in (("late", 2.0 * nodes.rate, held), ("rate", -2.0 / nodes.rate, z * held)):
         if getattr(moving, name) is not None:
-            centred = bell_ - ep.expand_dims(bell_.sum(axis=-1) / total, -1) * density
-            bells[name] = _each(weight * factor) * kept.share, centred
+            bells[name] = weight * factor, bell_, bell_.sum(axis=-1) / total
 
-    def plus(slope: Any, centred: Any, moved: Any, step: Any) -> Any:
-        return moved + batched_matmul(slope * _each(step), centred)
+    def plus(factor: Any, bell_: Any, moved: Any, step: Any) -> Any:
+        return moved + batched_matmul(kept.share * _each(factor * step), bell_)
 
     def one(step: Nodes) -> Any:
-        parts = (slope * _each(getattr(step, name)) for name, slope in slopes.items())
-        moved = batched_matmul(sum(parts, start=ep.zeros_like(kept.share)), density)
-        for name, pair in bells.items():
-            moved = if_any(getattr(step, name), partial(plus, *pair), moved)
+        change = ep.zeros_like(total) if step.amplitude is None else step.amplitude / total
+        change = change - sum(factor * mean * getattr(step, name) for name, (factor, _, mean) in bells.items())
+        parts = (share * _each(weight * getattr(step, name)) for name, share in slopes.items())
+        moved = batched_matmul(sum(parts, start=kept.share * _each(change)), density)
+        for name, (factor, bell_, _) in bells.items():
+            moved = if_any(getattr(step, name), partial(plus, factor, bell_), moved)
         return moved
 
     return scan(lambda _, step: (None, one(step)), None, moving)[1]
@@ -156,7 +155,7 @@ def _face_by_scale(offset: Any, scale: Any, tables: Tables) -> Any:
 
 def _held(x: Any, value: Any) -> Any:
     """x * bell(x), of which the derivatives of a bell are made: nothing where the bell is held. `value` is the bell."""
-    return ep.where(x * x < FAR, x * value, ep.zeros_like(value))
+    return x * not_held(value)
 
 
 def _products(x: Any, y: Any) -> Any:

@@ -1,14 +1,13 @@
 """The plan's pixels, padded into a few size classes of fixed shape.
 
-Shapes come from a coarse ladder, so that batches share them (and what is compiled for them). Neighbouring classes are
-merged while the work that the padding adds costs less than one more class.
+Shapes come from a coarse ladder, so that batches share them (and what is compiled for them). Classes are merged while
+the work that the padding adds costs less than one more class; a pixel may always be resolved more finely than it asks.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +18,8 @@ from .response import BEFORE, BLOCK, SPAN, TICK, Resolution, resolutions
 
 LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 1.25, 1.5, 1.75)])
 FINE_LADDER = np.unique([*range(1, 8), *(step * 2**power for power in range(22) for step in range(8, 16))])
-OVERHEAD = 2e6  # ns that one more class is worth: its calls and, above all, its compilation
-SHARE = 0.02  # of all the work: what more padding is worth one class less
+OVERHEAD = 1e6  # ns that one more class is worth: its calls and, above all, its compilation
+SHARE = 0.01  # of all the work: what more padding is worth one class less
 LARGEST = 2e6  # numbers in the largest array of one class: larger ones are cut, to stay in the processor's caches
 MODES = 100  # of a kernel
 
@@ -32,13 +31,6 @@ class Shape(NamedTuple):
     pitch: float
     nodes: int
     blocks: int
-
-    def work(self, nodes: Any, blocks: Any) -> Any:
-        """Time per pixel with so many nodes and blocks, ns, roughly: exponentials, passes over arrays, products."""
-        r, channels = self.resolution, 24
-        face = 3.0 * r.points + r.basis**2 * (0.35 + 0.015 * channels)
-        block = r.bins * channels * MODES * 0.02 + SPAN * (MODES * 0.02 + 1.0)
-        return nodes * (face + blocks * r.bins * (0.9 + 0.03 * channels)) + blocks * block
 
     def largest(self) -> float:
         """Numbers per pixel in the largest array."""
@@ -71,38 +63,50 @@ def sort_into_classes(plan: Plan, pitch: np.ndarray, ranges: Ranges) -> list[tup
     """Shapes, and the indices of the pixels that take each; `pitch` (pixel,) in cm."""
     nodes = on_ladder(np.maximum(np.diff(plan.first), 4))
     blocks = on_ladder(np.maximum(np.ceil((plan.span / TICK + 2) / BLOCK), 1))
-    level = resolution_of(plan.nearest, ranges)
-    cells = defaultdict(list)
-    rows = np.stack([level, nodes, blocks, np.unique(pitch, return_inverse=True)[1]], axis=1)
-    kinds, kind = np.unique(rows, axis=0, return_inverse=True)
-    for number, (lev, n, b, _) in enumerate(kinds):
-        members = np.flatnonzero(kind.ravel() == number)
-        shape = Shape(resolutions(ranges.accuracy)[lev], float(pitch[members[0]]), int(n), int(b))
-        cells[shape[:2]].append((shape, members))
-    work = sum(shape.work(*shape[2:]) * len(members) for group in cells.values() for shape, members in group)
-    merged = [entry for group in cells.values() for entry in _merge(group, max(OVERHEAD, SHARE * work))]
-    return [piece for shape, members in merged for piece in _cut(shape, members)]
+    known = resolutions(ranges.accuracy)
+    rows = np.stack([resolution_of(plan.nearest, ranges), nodes, blocks], axis=1)
+    overhead = max(OVERHEAD, SHARE * float(work(known, *rows.T).sum()))
+    found = []
+    for width in np.unique(pitch):
+        own = np.flatnonzero(pitch == width)
+        kinds, kind, count = np.unique(rows[own], axis=0, return_inverse=True, return_counts=True)
+        merged, into = _merge(known, kinds, count, overhead)
+        for number, (level, n, b) in enumerate(merged):
+            shape = Shape(known[level], float(width), int(n), int(b))
+            found += _cut(shape, own[into[kind.ravel()] == number])
+    return found
 
 
-def _merge(group: list[tuple[Shape, np.ndarray]], overhead: float) -> list[tuple[Shape, np.ndarray]]:
-    """Merge the cheapest pair of classes again and again, while that pads with less work than `overhead`."""
-    kind = group[0][0]
-    nodes, blocks = np.array([shape[2:] for shape, _ in group], dtype=float).T
-    count = np.array([len(members) for _, members in group])
-    parts = [[members] for _, members in group]
-    while len(parts) > 1:
-        own = kind.work(nodes, blocks) * count
-        joint = kind.work(np.maximum.outer(nodes, nodes), np.maximum.outer(blocks, blocks))
+def work(known: tuple[Resolution, ...], level: np.ndarray, nodes: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Time for a pixel of some shape, ns, roughly: exponentials, passes over arrays, products."""
+    points, basis, bins = np.array([(r.points, r.basis, r.bins) for r in known]).T[:, level]
+    channels = 24
+    face = 3.0 * points + basis**2 * (0.35 + 0.015 * channels)
+    block = bins * channels * MODES * 0.02 + SPAN * (MODES * 0.02 + 1.0)
+    return nodes * (face + blocks * bins * (0.9 + 0.03 * channels)) + blocks * block
+
+
+def _merge(
+    known: tuple[Resolution, ...], kinds: np.ndarray, count: np.ndarray, overhead: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Merge the cheapest pair of kinds again and again, while that pads with less work than `overhead`.
+
+    `kinds` are level, nodes and blocks (kind, 3), with `count` pixels each. The merged ones, and which each went into.
+    """
+    merged, into = kinds.copy(), np.arange(len(kinds))
+    while len(merged) > 1:
+        own = work(known, *merged.T) * count
+        joint = work(known, *(np.maximum.outer(column, column) for column in merged.T))
         cost = joint * np.add.outer(count, count) - np.add.outer(own, own)
         np.fill_diagonal(cost, np.inf)
         i, j = sorted(np.unravel_index(np.argmin(cost), cost.shape))
         if cost[i, j] > overhead:
             break
-        nodes[i], blocks[i], count[i] = max(nodes[i], nodes[j]), max(blocks[i], blocks[j]), count[i] + count[j]
-        nodes, blocks, count = (np.delete(column, j) for column in (nodes, blocks, count))
-        parts[i] += parts.pop(j)
-    shapes = [kind._replace(nodes=int(n), blocks=int(b)) for n, b in zip(nodes, blocks, strict=True)]
-    return [(shape, np.sort(np.concatenate(part))) for shape, part in zip(shapes, parts, strict=True)]
+        merged[i], count[i] = np.maximum(merged[i], merged[j]), count[i] + count[j]
+        merged, count = np.delete(merged, j, axis=0), np.delete(count, j)
+        into[into == j] = i
+        into[into > j] -= 1
+    return merged, into
 
 
 def _cut(shape: Shape, members: np.ndarray) -> list[tuple[Shape, np.ndarray]]:

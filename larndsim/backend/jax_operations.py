@@ -39,6 +39,10 @@ def bell(x: Any, far: float) -> Any:
     return jnp.exp(-jnp.minimum(x * x, far))
 
 
+def not_held(bells: Any, held: float) -> Any:
+    return jnp.where(bells > held, bells, 0)
+
+
 def part_of(values: Any, first: Any, length: int) -> Any:
     return jax.lax.dynamic_slice_in_dim(values, first, length)
 

@@ -25,6 +25,10 @@ def bell(x: Any, far: float) -> Any:
     return np.exp(values, out=values)
 
 
+def not_held(bells: Any, held: float) -> Any:
+    return np.where(bells > held, bells, 0)
+
+
 def part_of(values: Any, first: Any, length: int) -> Any:
     return values[int(first) : int(first) + length]
 

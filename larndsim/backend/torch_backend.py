@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from itertools import compress
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..errors import ArgumentError
 from .base import Backend, Cost
-from .tree import leaves, map_leaves, with_leaves
+from .tree import leaves, map_leaves
 
 
 class TorchBackend(Backend):
@@ -59,30 +58,41 @@ class TorchBackend(Backend):
 
     def jacobian(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         primals = {name: self.asarray(value).detach() for name, value in values.items()}
-        value = map_leaves(lambda leaf: leaf.detach() if isinstance(leaf, torch.Tensor) else leaf, function(primals))
-        smooth = [isinstance(leaf, torch.Tensor) and leaf.is_floating_point() for leaf in leaves(value)]
+        found: list[Any] = []  # the value; its tensors are stand-ins that are good for nothing outside
 
-        def push(tangents: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-            moved = torch.func.jvp(lambda p: list(compress(leaves(function(p)), smooth)), (primals,), (tangents,))[1]
-            return moved
+        def tensors(primals: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+            found[:] = [function(primals)]
+            return list(filter(_is_smooth, leaves(found[0]))), list(filter(_is_rough, leaves(found[0])))
 
-        unit = torch.eye(len(primals), device=self._device, dtype=self._dtype)
+        def push(step: dict[str, Any]) -> Any:
+            return torch.func.jvp(tensors, (primals,), (step,), has_aux=True)
+
+        unit, axes = torch.eye(len(primals), device=self._device, dtype=self._dtype), (None, 0, None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, at its first forward derivative
-            moved = torch.func.vmap(push)(dict(zip(primals, unit.T, strict=True)))
-        return value, {name: self._tree_of_tangents(value, smooth, moved, i) for i, name in enumerate(primals)}
+            many: Any = torch.func.vmap(push, out_dims=axes)  # type: ignore[arg-type]
+            smooth, moved, rough = many(dict(zip(primals, unit.T, strict=True)))
 
-    def _tree_of_tangents(self, value: Any, smooth: list[bool], moved: list[torch.Tensor], column: int) -> Any:
-        """One column of a Jacobian, shaped like the value; what is not a real number does not move."""
-        tangents = iter(moved)
-        pairs = zip(leaves(value), smooth, strict=True)
-        return with_leaves(
-            value, [next(tangents)[column] if real else np.zeros(np.shape(leaf)) for leaf, real in pairs]
-        )
+        def tree(real: Iterable[Any], other: Callable[[Any], Any]) -> Any:
+            source = iter(real)
+            return map_leaves(lambda leaf: next(source) if _is_smooth(leaf) else other(leaf), found[0])
+
+        others = iter(rough)
+        value = tree(smooth, lambda leaf: next(others) if _is_rough(leaf) else leaf)
+        columns = {name: [step[row] for step in moved] for row, name in enumerate(primals)}
+        return value, {name: tree(steps, lambda leaf: np.zeros(np.shape(leaf))) for name, steps in columns.items()}
 
     def synchronize(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+
+
+def _is_smooth(leaf: Any) -> bool:
+    return isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+
+
+def _is_rough(leaf: Any) -> bool:
+    return isinstance(leaf, torch.Tensor) and not leaf.is_floating_point()
 
 
 def _device(name: str) -> torch.device:

@@ -26,6 +26,10 @@ def bell(x: Any, far: float) -> Any:
     return x.square().clamp_(max=far).neg_().exp_()
 
 
+def not_held(bells: Any, held: float) -> Any:
+    return torch.nn.functional.threshold(bells, held, 0.0)
+
+
 def part_of(values: Any, first: Any, length: int) -> Any:
     return values.narrow(0, int(first), length)
 
