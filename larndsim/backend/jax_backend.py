@@ -85,7 +85,7 @@ class JAXBackend(Backend):
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         token = _backwards.set(True)
         try:
-            return jax.value_and_grad(function)({name: self.asarray(value) for name, value in values.items()})
+            return jax.value_and_grad(function)({name: self.scalar(value) for name, value in values.items()})
         finally:
             _backwards.reset(token)
 
@@ -112,7 +112,7 @@ def _keep_compiled() -> None:
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(home, "larndsim", "jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _device(name: str) -> Any:
