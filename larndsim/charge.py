@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import eagerpy as ep
 
-from .backend.operations import constant, floor, matmul, part_of, take, take_along, to_integer, with_derivative
+from .backend.operations import constant, floor, matmul, part_of, take, take_along, to_integer, to_real, with_derivative
 from .clipping import Line, clip
 from .data.batch import Deposits, Frame, SizeClass, Slots
 from .detector.parameters import Parameters
@@ -163,7 +163,7 @@ def overlapped(shown: Any) -> Any:
     ticks = SPAN + (blocks - 1) * BLOCK
     left = BLOCK * (blocks - 1 - ep.arange(shown, blocks))  # ticks after the span of each block
     ended = ep.expand_dims(ep.arange(shown, BLOCK * blocks), 0) < ep.expand_dims(left, 1)
-    total = ep.where(ep.expand_dims(ended, 0), shown[:, :, -1:], 0.0)
+    total = shown[:, :, -1:] * ep.expand_dims(to_real(ended, shown), 0)
     rows = ep.concatenate([shown, total], axis=2).reshape((shown.shape[0], -1))
     return rows[:, : blocks * ticks].reshape((-1, blocks, ticks)).sum(axis=1)
 

@@ -1,0 +1,91 @@
+"""The derivative of what channels see: forwards against differences, backwards against forwards."""
+
+from __future__ import annotations
+
+import itertools
+
+import eagerpy as ep
+import numpy as np
+import pytest
+
+from larndsim.backend import get_backend
+from larndsim.backend.operations import with_derivative
+from larndsim.induction import SEEN_BY_CHANNELS, Nodes, Tables
+
+SHAPE = 3, 5
+MOVING = [Nodes(*flags) for flags in itertools.product((True, False), repeat=6) if any(flags)]
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    rng = np.random.default_rng(5)
+    nodes = Nodes(
+        amplitude=rng.uniform(1e3, 2e3, SHAPE),
+        x=rng.uniform(-0.4, 0.4, SHAPE),
+        y=rng.uniform(-0.4, 0.4, SHAPE),
+        scale=rng.uniform(8.0, 20.0, SHAPE),
+        late=rng.uniform(0.5, 2.5, SHAPE),
+        rate=rng.uniform(3.0, 9.0, SHAPE),
+    )
+    tables = Tables(
+        points=rng.uniform(0.0, 0.2, (6, 1)),
+        basis=rng.uniform(0.0, 1.0, (4, 6)),
+        mixing=rng.uniform(-1.0, 1.0, (2, 16)),
+        times=0.1 * np.arange(32),
+    )
+    return nodes, tables
+
+
+def differentiated(backend, arrays, moving):
+    """Steps, how the value moves along them, slopes by the value, and by what moves."""
+    native = get_backend(backend, dtype="float64")
+    tensors = [ep.astensor(native.asarray(array)) for array in itertools.chain(*arrays)]
+    value, kept = SEEN_BY_CHANNELS.value(*tensors)
+    rng = np.random.default_rng(6)
+    steps = [rng.normal(size=SHAPE) * array if moves else None for array, moves in zip(arrays[0], moving, strict=True)]
+    slope = rng.normal(size=value.shape)
+    given = [None if step is None else ep.astensor(native.asarray(step[None])) for step in steps]
+    moved = SEEN_BY_CHANNELS.push(tuple(tensors), tuple(kept), *given, *[None] * 4)[0].numpy()
+    flags = (*moving, *[False] * 4)
+    pulled = SEEN_BY_CHANNELS.pull(tuple(tensors), tuple(kept), ep.astensor(native.asarray(slope)), flags)
+    return steps, moved, slope, [None if one is None else one.numpy() for one in pulled]
+
+
+def value_at(arrays, steps, size):
+    """The value a little along the steps, in NumPy."""
+    nodes = [array if step is None else array + size * step for array, step in zip(arrays[0], steps, strict=True)]
+    return with_derivative(SEEN_BY_CHANNELS, *map(ep.astensor, (*nodes, *arrays[1]))).numpy()
+
+
+@pytest.mark.parametrize("name", Nodes._fields)
+def test_forwards_against_differences(name, arrays, differentiable_backend):
+    moving = Nodes(*(field == name for field in Nodes._fields))
+    steps, moved, _, _ = differentiated(differentiable_backend, arrays, moving)
+    expected = (value_at(arrays, steps, 1e-6) - value_at(arrays, steps, -1e-6)) / 2e-6
+    np.testing.assert_allclose(moved, expected, atol=1e-7 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("moving", MOVING, ids=lambda flags: "".join("01"[flag] for flag in flags))
+def test_backwards_is_the_transposed_of_forwards(moving, arrays, differentiable_backend):
+    steps, moved, slope, pulled = differentiated(differentiable_backend, arrays, moving)
+    assert [one is not None for one in pulled] == [*moving, *[False] * 4]
+    there = sum((one * step).sum() for one, step in zip(pulled, steps, strict=False) if step is not None)
+    assert there == pytest.approx((moved * slope).sum(), rel=1e-11)
+
+
+def test_second_derivatives_and_many_places_on_jax(arrays):
+    jax = pytest.importorskip("jax")
+    backend = get_backend("jax", dtype="float64")
+    nodes, tables = (tuple(map(backend.asarray, part)) for part in arrays)
+
+    def total(stretch):
+        moved = [node * (1.0 + stretch * (row + 1.0)) for row, node in enumerate(nodes)]
+        return (with_derivative(SEEN_BY_CHANNELS, *map(ep.astensor, (*moved, *tables))).raw ** 2).sum() * 1e-6
+
+    places = np.array([0.0, 0.02, -0.01])
+    slopes = [float(jax.grad(total)(place)) for place in places]
+    np.testing.assert_allclose(jax.vmap(jax.grad(total))(places), slopes, rtol=1e-12)
+    np.testing.assert_allclose(jax.vmap(jax.jacfwd(total))(places), slopes, rtol=1e-10)
+    curvature = (float(jax.grad(total)(1e-5)) - float(jax.grad(total)(-1e-5))) / 2e-5
+    for twice in (jax.jacfwd(jax.grad(total)), jax.jacrev(jax.grad(total)), jax.jacfwd(jax.jacfwd(total))):
+        assert float(twice(0.0)) == pytest.approx(curvature, rel=1e-6)
