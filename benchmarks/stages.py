@@ -15,7 +15,7 @@ from larndsim import charge as stage4
 from larndsim import recording
 from larndsim.backend import DTYPES, installed
 
-STAGES = ("plan", "clouds", "seen", "shown", "merged", "recorded", "charge", "hits")
+STAGES = ("plan", "lines", "clouds", "seen", "shown", "merged", "recorded", "charge", "hits")
 COLUMNS: Columns = {
     "backend": text("backend"),
     "classes": number("classes", "d"),
@@ -72,10 +72,11 @@ def one_by_one(simulator: larndsim.Simulator, batch: Any, functions: dict[str, A
     """Run the stages of a batch, each on the results of those before it."""
     parameters = larndsim.Parameters(*map(simulator.backend.asarray, simulator.detector.parameters))
     for members, part in zip(batch.fixed.members, batch.parts, strict=True):
-        arrived = clock("clouds", functions["clouds"], part.slots, batch.deposits, batch.frame, parameters)
+        lines = clock("lines", functions["lines"], batch.deposits, batch.frame, stage4.shifts_of(parameters))
         signals = []
         for size, response in zip(part.classes, part.responses, strict=True):
-            start, end, cloud = functions["cut"](size, response, arrived)
+            cloud = clock("clouds", functions["clouds"], size, response, lines, batch.frame.module, parameters)
+            start, end = functions["ends"](cloud)
             seen = clock("seen", functions["seen"], cloud, start, size, response)
             signals.append(stage4.Signal(start, end, clock("shown", functions["shown"], seen, response)))
         for group, recorder in zip(members.groups, part.recorders, strict=True):
@@ -89,20 +90,15 @@ def compiled_stages(simulator: larndsim.Simulator) -> dict[str, Any]:
     model, linked = simulator.recombination, simulator.link_vdrift_eField
     settings, electronics = simulator.detector.electronics, simulator.electronics
     stages = {
-        "clouds": partial(stage4.arriving_clouds, model=model, linked=linked),
-        "cut": cut,
+        "lines": stage4.lines_in_boxes,
+        "clouds": partial(stage4.clouds_of, model=model, linked=linked),
+        "ends": stage4.first_and_last,
         "seen": stage4.seen,
         "shown": stage4.shown,
         "merged": recording.merged,
         "recorded": partial(recording.recorded, settings=settings, model=electronics),
     }
     return {name: simulator.backend.compile(stage) for name, stage in stages.items()}
-
-
-def cut(size: Any, response: Any, arrived: Any) -> tuple[Any, Any, Any]:
-    """The clouds of a class, and when they begin and end."""
-    cloud = stage4.clouds_of(size, response, arrived)
-    return *stage4.first_and_last(cloud), cloud
 
 
 def drawn(rows: list[dict[str, Any]]) -> Any:

@@ -1,7 +1,7 @@
 """Stage 4, plan + drifted points -> the charge that each pixel has seen at each tick.
 
-All in EagerPy; nothing loops over segments, pixels or ticks. Each node becomes a cloud; then, for one size class at a
-time, what the channels of a pixel's response see of all of its clouds (`induction`) is shown at later ticks:
+All in EagerPy, for one size class at a time; nothing loops over segments, pixels or ticks. Each node becomes a cloud;
+what the channels of a pixel's response see of all of its clouds (`induction`) is shown at later ticks:
 
     waveform = sum over blocks of arrival time of seen * kernel,    kernel = gather * show, a product of low rank
 
@@ -10,13 +10,24 @@ The kernel already holds part of the spread in time, so that it and the density 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import eagerpy as ep
 
-from .backend.operations import constant, floor, matmul, part_of, take, take_along, to_integer, to_real, with_derivative
+from .backend.operations import (
+    constant,
+    floor,
+    matmul,
+    recomputed,
+    take,
+    take_along,
+    to_integer,
+    to_real,
+    with_derivative,
+)
 from .clipping import Line, clip
-from .data.batch import Deposits, Frame, SizeClass, Slots
+from .data.batch import Deposits, Frame, SizeClass, Window
 from .detector.parameters import Parameters
 from .drifting import drift, velocity
 from .induction import SEEN_BY_CHANNELS, Nodes, Tables
@@ -26,7 +37,7 @@ from .response import AFTER, BEFORE, BLOCK, SPAN, TICK, Response
 
 
 class Row(NamedTuple):
-    """What the nodes of a segment have in common. Axes: (segment,), or (slot,)."""
+    """What the nodes of a segment have in common. Axes: (segment,), or (pixel, node)."""
 
     x: Any  # cm, where the segment starts in its frame
     y: Any
@@ -43,7 +54,7 @@ class Row(NamedTuple):
 
 
 class Cloud(NamedTuple):
-    """The charge of each node when it reaches the plane. Axes: (slot,), or (pixel, node)."""
+    """The charge of each node when it reaches the plane. Axes: (pixel, node)."""
 
     charge: Any  # electrons
     x: Any  # cm from the pixel's centre
@@ -61,54 +72,48 @@ class Signal(NamedTuple):
     charge: Any  # electrons
 
 
-def lines_in_boxes(deposits: Deposits, frame: Frame, parameters: Parameters) -> Any:
-    """One row per segment, after the shifts: `Row`. Axes: (segment, column)."""
-    p = per_segment(parameters, frame)
+def lines_in_boxes(deposits: Deposits, frame: Frame, shifts: tuple[Any, ...]) -> Any:
+    """One row per segment, after the `shifts` along x, y and z: `Row`. Axes: (segment, column)."""
     line = Line(
         deposits.x_start, deposits.y_start, deposits.z_start, deposits.x_end - deposits.x_start,
         deposits.y_end - deposits.y_start, deposits.z_end - deposits.z_start,
-    ).moved(p.shift_x, p.shift_y, p.shift_z)  # fmt: skip
+    ).moved(*(per_segment(shift, frame.module) for shift in shifts))  # fmt: skip
     enter, leave = clip(line, frame)
     columns = Row(*line, enter, leave - enter, deposits.dE, deposits.dEdx, deposits.t, frame.direction)
     return ep.stack(columns, axis=-1)
 
 
-def arriving_clouds(
-    slots: Slots, deposits: Deposits, frame: Frame, parameters: Parameters, model: str, linked: bool
+def clouds_of(
+    size: SizeClass, response: Response, lines: Any, module: Any, parameters: Parameters, model: str, linked: bool
 ) -> Cloud:
-    """Quench and drift all nodes. Axis: (slot,)."""
-    table = take(lines_in_boxes(deposits, frame, parameters), slots.segment)
-    line = Row(*(table[:, column] for column in range(len(Row._fields))))
-    p = per_node(per_segment(parameters, frame), slots.segment)
-    u = line.enter + line.inside * slots.position
+    """Quench and drift the nodes of a size class: clouds as wide as its response resolves. Axes: (pixel, node).
+
+    `lines` are the `lines_in_boxes`, `module` is that of each segment.
+    """
+    table = take(lines, size.segment)
+    line = Row(*(table[:, :, column] for column in range(len(Row._fields))))
+    p = per_node(parameters, module, size.segment)
+    u = line.enter + line.inside * size.position
     d = -line.direction * (line.z + u * line.dz)
     drifted = drift(d, line.t, p, velocity(p, linked))
     length2 = line.dx**2 + line.dy**2 + line.dz**2
     cos2 = line.dz**2 / ep.where(length2 > 0.0, length2, ep.ones_like(length2))
     return Cloud(
-        charge=quench(line.dE, line.dEdx, cos2, p, model) * drifted.survival * line.inside,
-        x=line.x + u * line.dx - slots.x,
-        y=line.y + u * line.dy - slots.y,
-        variance_T=drifted.variance_T,
+        charge=quench(line.dE, line.dEdx, cos2, p, model) * drifted.survival * line.inside * size.weight,
+        x=line.x + u * line.dx - size.x,
+        y=line.y + u * line.dy - size.y,
+        variance_T=ep.maximum(drifted.variance_T, response.smallest[0] ** 2),
         arrival=drifted.arrival,
-        variance_t=drifted.variance_t,
+        variance_t=ep.maximum(drifted.variance_t - response.kernel_variance, response.smallest[1]),
     )
 
 
-def clouds_of(size: SizeClass, response: Response, arrived: Cloud) -> Cloud:
-    """The clouds of the pixels of a size class, as wide as its response resolves. Axes: (pixel, node)."""
-    shape = size.weight.shape
-    cloud = Cloud(*(part_of(column, size.first_slot, shape[0] * shape[1]).reshape(shape) for column in arrived))
-    return cloud._replace(
-        charge=cloud.charge * size.weight,
-        variance_T=ep.maximum(cloud.variance_T, response.smallest[0] ** 2),
-        variance_t=ep.maximum(cloud.variance_t - response.kernel_variance, response.smallest[1]),
-    )
-
-
-def pixel_signals(size: SizeClass, response: Response, arrived: Cloud) -> Signal:
-    """The cumulative charge of all pixels of a size class; `arrived` are the `arriving_clouds`."""
-    cloud = clouds_of(size, response, arrived)
+def pixel_signals(
+    size: SizeClass, response: Response, lines: Any, module: Any, parameters: Parameters, model: str, linked: bool
+) -> Signal:
+    """The cumulative charge of all pixels of a size class."""
+    clouds = partial(clouds_of, model=model, linked=linked)
+    cloud = recomputed(clouds, size, response, lines, module, parameters)
     start, end = first_and_last(cloud)
     return Signal(start - BEFORE, end + BEFORE + AFTER, shown(seen(cloud, start, size, response), response))
 
@@ -127,14 +132,19 @@ def seen(cloud: Cloud, start: Any, size: SizeClass, response: Response) -> Any:
     return with_derivative(SEEN_BY_CHANNELS, *nodes, *tables)
 
 
-def per_segment(parameters: Parameters, frame: Frame) -> Parameters:
-    """Parameters that differ between modules, one value per segment; the others stay scalars."""
-    return Parameters(*(take(value, frame.module) if value.ndim else value for value in parameters))
+def shifts_of(parameters: Parameters) -> tuple[Any, Any, Any]:
+    """What moves the segments."""
+    return parameters.shift_x, parameters.shift_y, parameters.shift_z
 
 
-def per_node(parameters: Parameters, segment: Any) -> Parameters:
-    """Values per segment, one value per node; the others stay scalars."""
-    return Parameters(*(take(value, segment) if value.ndim else value for value in parameters))
+def per_segment(value: Any, module: Any) -> Any:
+    """A parameter that differs between modules, one value per segment; any other stays a scalar."""
+    return take(value, module) if value.ndim else value
+
+
+def per_node(parameters: Parameters, module: Any, segment: Any) -> Parameters:
+    """Parameters that differ between modules, one value per node; the others stay scalars."""
+    return Parameters(*(take(per_segment(value, module), segment) if value.ndim else value for value in parameters))
 
 
 def shown(seen: Any, response: Response) -> Any:
@@ -173,9 +183,9 @@ def ticks_of(size: SizeClass, response: Response) -> int:
     return (size.times.shape[0] // response.bins - 1) * BLOCK + SPAN
 
 
-def on_window(signal: Signal, size: SizeClass) -> Any:
+def on_window(signal: Signal, window: Window) -> Any:
     """The signal on the pixel's fixed window: zero before it begins, its total after it ends. (pixel, tick)."""
-    index = ep.expand_dims(size.first_tick, 1) + ep.expand_dims(size.ticks, 0)
+    index = ep.expand_dims(window.first_tick, 1) + ep.expand_dims(window.ticks, 0)
     index = index - ep.expand_dims(to_integer(signal.start), 1)
     last = signal.charge.shape[1] - 1
     values = take_along(signal.charge, ep.minimum(ep.maximum(index, 0), last))
@@ -187,7 +197,7 @@ def joined_rows(parts: tuple[Any, ...]) -> Any:
     return ep.concatenate(list(parts), axis=0)
 
 
-def on_windows(signals: tuple[Signal, ...], classes: tuple[SizeClass, ...], counts: tuple[int, ...]) -> Any:
+def on_windows(signals: tuple[Signal, ...], windows: tuple[Window, ...], counts: tuple[int, ...]) -> Any:
     """The first rows of each class, `counts` of them, on their windows, one class after the other. (pixel, tick)."""
-    each = zip(signals, classes, counts, strict=True)
-    return ep.concatenate([on_window(signal, size)[:count] for signal, size, count in each], axis=0)
+    each = zip(signals, windows, counts, strict=True)
+    return ep.concatenate([on_window(signal, window)[:count] for signal, window, count in each], axis=0)

@@ -124,15 +124,14 @@ def checked_parameters(parameters: Parameters | None, limits: Any, simulator: An
     return Parameters(*map(backend.scalar, parameters)), Parameters(*limited)
 
 
-def held_within(parameters: Parameters, limits: Parameters) -> Parameters:
+def held_within(values: Iterable[Any], limits: Iterable[Any]) -> list[Any]:
     """The same, NaN outside the limits that there are: a signal that the plan would cut never passes for a result."""
 
     def within(value: Any, low: Any, high: Any) -> Any:
         outside = (value < low).logical_or(value > high)
         return value + ep.where(outside, np.nan, ep.zeros_like(value))
 
-    pairs = zip(parameters, limits, strict=True)
-    return Parameters(*(value if pair is None else within(value, *pair) for value, pair in pairs))
+    return [value if pair is None else within(value, *pair) for value, pair in zip(values, limits, strict=True)]
 
 
 def check_value(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> None:

@@ -19,7 +19,7 @@ from .electronics import Channel, digitize
 from .errors import ArgumentError
 from .noise import Noise, draw
 from .response import TICK
-from .size_classes import FINE_LADDER, on_ladder
+from .size_classes import on_ladder
 
 
 class Recorder(NamedTuple):
@@ -81,7 +81,7 @@ def _group(pixels: tuple[Pixels, ...], members: tuple[int, ...]) -> Group:
     """Some classes, their pixels one after the other, then padding up to a number of rows that batches share."""
     everyone = joined(tuple(pixels[index] for index in members))
     count = len(everyone.ix)
-    row = np.minimum(np.arange(on_ladder(np.array([count]), FINE_LADDER)[0]), count - 1)
+    row = np.minimum(np.arange(on_ladder(np.array([count]))[0]), count - 1)
     return Group(members, count, map_leaves(lambda column: column[row], everyone))
 
 

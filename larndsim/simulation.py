@@ -66,8 +66,9 @@ class Simulator:
         self._channels = recording.channel_maps(self.detector, thresholds, gains, bad_channels)
         self._respond = cache(self._response_on_device)
         compiled = self.backend.compile
-        self._arrive = compiled(partial(_arriving, model=recombination, linked=link_vdrift_eField), (3,))
-        self._signals, self._merge = compiled(stage4.pixel_signals, (2,)), compiled(recording.merged, (0,))
+        self._lines = compiled(_lines)
+        self._signals = compiled(partial(_signals, model=recombination, linked=link_vdrift_eField), (4,))
+        self._merge = compiled(recording.merged, (0,))
         self._windows = cache(lambda counts: compiled(partial(stage4.on_windows, counts=counts)))
         settings = self.detector.electronics
         self._record = compiled(partial(recording.recorded, settings=settings, model=electronics), (0,))
@@ -115,7 +116,7 @@ class Simulator:
     def _charge_of_part(self, members: Members, part: Part, *inputs: Any) -> Any:
         """The waveforms of the pixels of a part, on their windows."""
         counts = tuple(len(pixels.ix) for pixels in members.pixels)
-        return self._windows(counts)(self._signals_of_part(part, *inputs), part.classes)
+        return self._windows(counts)(self._signals_of_part(part, *inputs), part.windows)
 
     def _hits_of_part(self, seed: int | None, members: Members, part: Part, *inputs: Any) -> tuple[Any, ...]:
         """The columns of the hits of the pixels of a part."""
@@ -126,10 +127,11 @@ class Simulator:
             recorded.append(self._record(signal, recorder, self._noise(seed, group, signal.charge.shape[1])))
         return self._flat(tuple(group.size for group in members.groups))(tuple(recorded))
 
-    def _signals_of_part(self, part: Part, *inputs: Any) -> tuple[stage4.Signal, ...]:
-        """The signals of the pixels of each size class."""
-        arrived = self._arrive(part.slots, *inputs)
-        return tuple(self._signals(*pair, arrived) for pair in zip(part.classes, part.responses, strict=True))
+    def _signals_of_part(self, part: Part, deposits: Any, frame: Any, *checked: Any) -> tuple[stage4.Signal, ...]:
+        """The signals of the pixels of each size class; what is `checked` are parameters and their limits."""
+        lines = self._lines(deposits, frame, *map(stage4.shifts_of, checked))
+        pairs = zip(part.classes, part.responses, strict=True)
+        return tuple(self._signals(*pair, lines, frame.module, *checked) for pair in pairs)
 
     def _joined(self, parts: tuple[Any, ...], nothing: np.ndarray) -> Any:
         """Native arrays, one after the other; `nothing` where there are none."""
@@ -169,8 +171,14 @@ class Simulator:
         return map_leaves(self.backend.asarray, tree)
 
 
-def _arriving(
-    slots: Any, deposits: Any, frame: Any, parameters: Parameters, limits: Parameters, model: str, linked: bool
-) -> Any:
-    """The clouds that arrive, NaN where a parameter leaves its limits."""
-    return stage4.arriving_clouds(slots, deposits, frame, checks.held_within(parameters, limits), model, linked)
+def _lines(deposits: Any, frame: Any, shifts: Any, limits: Any) -> Any:
+    """`lines_in_boxes`, NaN where a shift leaves its limits."""
+    return stage4.lines_in_boxes(deposits, frame, tuple(checks.held_within(shifts, limits)))
+
+
+def _signals(
+    size: Any, response: Any, lines: Any, module: Any, parameters: Any, limits: Any, model: str, linked: bool
+) -> stage4.Signal:
+    """`pixel_signals`, NaN where a parameter leaves its limits."""
+    held = Parameters(*checks.held_within(parameters, limits))
+    return stage4.pixel_signals(size, response, lines, module, held, model, linked)

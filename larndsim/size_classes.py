@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .data.batch import SizeClass
+from .data.batch import Frame, SizeClass, Window
 from .memory import Numbers, numbers
 from .pixelization import Plan, Ranges
 from .response import BEFORE, BLOCK, SPAN, TICK, Resolution, resolutions
@@ -121,23 +121,22 @@ def window_length(plan: Plan) -> int:
     return BLOCK * int(on_ladder(np.array([np.ceil(longest / BLOCK)]))[0]) + SPAN
 
 
-def fill(plan: Plan, shape: Shape, members: np.ndarray, length: int) -> tuple[SizeClass, np.ndarray, np.ndarray]:
-    """The arrays of one class, padded; the node of each of its places (pixel, node), the plan's pixel of each row.
-
-    Rows beyond `members` repeat the first pixel without charge.
-    """
+def fill(plan: Plan, frame: Frame, shape: Shape, members: np.ndarray, length: int) -> tuple[SizeClass, Window]:
+    """The arrays of one class, padded. Rows beyond `members` repeat the first pixel without charge."""
     count = int(on_ladder(np.array([len(members)]), FINE_LADDER)[0])
     rows = np.concatenate([members, np.full(count - len(members), members[0])])
     offset = np.arange(shape.nodes)[None, :]
     size = np.diff(plan.first)[rows][:, None]
     node = plan.node[plan.first[rows][:, None] + np.minimum(offset, size - 1)]
     real = (offset < size) & (np.arange(count) < len(members))[:, None]
-    bins = shape.resolution.bins
+    segment, bins = plan.nodes.segment[node], shape.resolution.bins
     filled = SizeClass(
-        first_slot=np.int32(0),
+        segment=segment.astype(np.int32),
+        position=plan.nodes.position[node],
+        x=shape.pitch * (plan.ix[rows][:, None] - frame.ix[segment]),
+        y=shape.pitch * (plan.iy[rows][:, None] - frame.iy[segment]),
         weight=np.where(real, plan.nodes.weight[node], 0.0),
-        first_tick=np.floor(plan.window[0, rows] / TICK).astype(np.int32) - BEFORE,
-        ticks=np.arange(length, dtype=np.int32),
         times=BLOCK * TICK / bins * np.arange(shape.blocks * bins),
     )
-    return filled, node, rows
+    start = np.floor(plan.window[0, rows] / TICK).astype(np.int32) - BEFORE
+    return filled, Window(start, np.arange(length, dtype=np.int32))

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import erf
 
 from .backend import map_leaves
-from .charge import Cloud, arriving_clouds, clouds_of
+from .charge import Cloud, clouds_of, lines_in_boxes, shifts_of
 from .data.batch import Batch, Part, Pixels
 from .data.hits import Hits
 from .detector import Electronics, Parameters
@@ -97,15 +97,14 @@ def _arrivals(
         return map_leaves(lambda leaf: ep.astensor(np.asarray(simulator.backend.numpy(leaf))), tree)
 
     values = simulator.detector.parameters if parameters is None else parameters
-    slots, deposits, frame, p = tensors((part.slots, batch.deposits, batch.frame, values))
-    arrived = arriving_clouds(slots, deposits, frame, p, simulator.recombination, simulator.link_vdrift_eField)
-    segment = slots.segment.numpy()
+    deposits, frame, p = tensors((batch.deposits, batch.frame, values))
+    lines = lines_in_boxes(deposits, frame, shifts_of(p))
 
     def cloud_of(index: int) -> tuple[np.ndarray, Response, Cloud]:
         size, response = tensors((part.classes[index], part.responses[index]))
-        cloud, response = map_leaves(lambda tensor: tensor.numpy(), (clouds_of(size, response, arrived), response))
-        first, shape = int(size.first_slot.numpy()), cloud.charge.shape
-        return segment[first : first + cloud.charge.size].reshape(shape), response, cloud
+        settings = simulator.recombination, simulator.link_vdrift_eField
+        cloud = clouds_of(size, response, lines, frame.module, p, *settings)
+        return map_leaves(lambda tensor: tensor.numpy(), (size.segment, response, cloud))
 
     return cloud_of
 

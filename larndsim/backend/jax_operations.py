@@ -43,10 +43,6 @@ def not_held(bells: Any, held: float) -> Any:
     return jnp.where(bells > held, bells, 0)
 
 
-def part_of(values: Any, first: Any, length: int) -> Any:
-    return jax.lax.dynamic_slice_in_dim(values, first, length)
-
-
 def floor(values: Any) -> Any:
     return jnp.floor(jax.lax.stop_gradient(values))
 
@@ -73,6 +69,11 @@ def first_true(mask: Any) -> Any:
 
 def rounded(values: Any) -> Any:
     return jnp.round(jax.lax.stop_gradient(values))
+
+
+def recomputed(function: Callable[..., Any], *trees: Any) -> Any:
+    native = jax.checkpoint(lambda *trees: unwrap(function(*map_leaves(ep.astensor, trees))))
+    return map_leaves(ep.astensor, native(*unwrap(trees)))
 
 
 def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> tuple:

@@ -29,10 +29,6 @@ def not_held(bells: Any, held: float) -> Any:
     return np.where(bells > held, bells, 0)
 
 
-def part_of(values: Any, first: Any, length: int) -> Any:
-    return values[int(first) : int(first) + length]
-
-
 def floor(values: Any) -> Any:
     return np.floor(values)
 

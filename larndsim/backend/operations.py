@@ -53,11 +53,6 @@ def not_held(bells: Any) -> Any:
     return ep.astensor(_native(bells).not_held(bells.raw, HELD))
 
 
-def part_of(values: Any, first: Any, length: int) -> Any:
-    """`length` of `values` (n,), from the integer tensor `first` () on."""
-    return ep.astensor(_native(values).part_of(values.raw, first.raw, length))
-
-
 def floor(values: Any) -> Any:
     """The integer below, as a real number without gradient."""
     return ep.astensor(_native(values).floor(values.raw))
@@ -113,6 +108,12 @@ def if_any(values: Any, function: Callable[[Any, Any], Any], otherwise: Any) -> 
     """function(otherwise, values), which changes nothing where all values are zero: a processor then leaves it out."""
     native = _native(values)
     return ep.astensor(native.if_any(values.raw, lambda *both: function(*map(ep.astensor, both)).raw, otherwise.raw))
+
+
+def recomputed(function: Callable[..., Any], *trees: Any) -> Any:
+    """A function of trees of tensors; where a framework compiles, its gradient computes it again and keeps nothing."""
+    native = _native(next(leaves(trees)))
+    return native.recomputed(function, *trees) if hasattr(native, "recomputed") else function(*trees)
 
 
 def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> tuple:

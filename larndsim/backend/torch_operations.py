@@ -30,10 +30,6 @@ def not_held(bells: Any, held: float) -> Any:
     return torch.nn.functional.threshold(bells, held, 0.0)
 
 
-def part_of(values: Any, first: Any, length: int) -> Any:
-    return values.narrow(0, int(first), length)
-
-
 def floor(values: Any) -> Any:
     return torch.floor(values.detach())
 

@@ -52,26 +52,25 @@ class Pixels(NamedTuple):
     burst: Any  # number of that burst within the event
 
 
-class Slots(NamedTuple):
-    """The nodes of all pixels: quadrature points of segments, one class of pixels after the other. Axis: (slot,).
+class SizeClass(NamedTuple):
+    """Pixels of about equal size, padded to one shape, with their nodes: quadrature points of segments.
 
-    Padding repeats a real node.
+    Padding repeats a real node. Axes: (pixel, node), (bin,).
     """
 
     segment: Any  # index of the node's segment
     position: Any  # 0..1 along the part of the segment within its TPC
-    x: Any  # cm, the centre of the node's pixel in the frame of its segment
+    x: Any  # cm, the centre of the pixel in the frame of the node's segment
     y: Any
-
-
-class SizeClass(NamedTuple):
-    """Pixels of about equal size, padded to one shape. Axes: (pixel, node), (pixel,), (bin,), (tick,)."""
-
-    first_slot: Any  # () where the nodes of these pixels begin
-    weight: Any  # (pixel, node) share of the charge of its segment that a node stands for; zero for padding
-    first_tick: Any  # (pixel,) start of the window that holds the signal for all parameters within bounds
-    ticks: Any  # (tick,) 0, 1, ... of that window
+    weight: Any  # share of the charge of its segment that a node stands for; zero for padding
     times: Any  # (bin,) us, bins of arrival time of the signal's own, moving window
+
+
+class Window(NamedTuple):
+    """What holds the signals of a size class for all parameters within bounds. Axes: (pixel,), (tick,)."""
+
+    first_tick: Any  # where the window of each pixel starts
+    ticks: Any  # 0, 1, ... of it
 
 
 class Group(NamedTuple):
@@ -92,12 +91,12 @@ class Members(NamedTuple):
 class Part(NamedTuple):
     """Pixels that are simulated at once, as many as the memory holds.
 
-    One entry per size class in `classes` and `responses`, one per group of them in `recorders`.
+    One entry per size class in `classes`, `responses` and `windows`, one per group of them in `recorders`.
     """
 
-    slots: Slots
     classes: tuple[SizeClass, ...]
     responses: tuple[Any, ...]
+    windows: tuple[Window, ...]
     recorders: tuple[Any, ...]  # what stands behind the pixels of each group
 
 
