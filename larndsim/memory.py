@@ -1,8 +1,8 @@
 """How much memory a batch takes: estimated from its shapes, before anything is computed.
 
-What is simulated at once is a part of a batch, as many size classes as the memory holds (`split`): its gradient takes
-the most, for it holds what each class keeps for the way back. Of several parts each is computed again on that way, so
-that only one is held. Sizes in bytes, beside the libraries.
+What is simulated at once is a part of a batch, as many size classes as the memory holds (`split`): of each, a gradient
+keeps what it needs on its way back. Of several parts each is computed again on that way, so that only one is held.
+Sizes in bytes, beside the libraries.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from .data.batch import Batch
 from .errors import ArgumentError
-from .response import BLOCK, SPAN
 
 UNITS = {"": 1.0, "B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 ITEM = {"float32": 4, "float64": 8}
@@ -32,56 +31,61 @@ class Numbers(NamedTuple):
 
     rows: float  # pixels
     slots: float  # places of nodes
-    bells: float  # of each of them: bins of arrival time, and products of faces
-    seen: float  # channels and bins of each row
-    ticks: float  # of each row
+    kept: float  # of each of them: channels, and points of two faces
+    bells: float  # bins of arrival time, and products of faces
 
 
 RESIDENT = 6.0  # numbers per slot
 
 
-def numbers(rows: int, nodes: int, bins: int, ticks: int, basis: int, channels: int) -> Numbers:
-    """Of a size class; `bins` and `ticks` of a row."""
+def numbers(rows: int, nodes: int, bins: int, basis: int, channels: int) -> Numbers:
+    """Of a size class; `bins` of a row."""
     slots = rows * nodes
-    return Numbers(rows, slots, slots * (bins + basis**2), rows * channels * bins, rows * ticks)
+    return Numbers(rows, slots, slots * (channels + 2 * basis), slots * (bins + basis**2))
 
 
 def split(sizes: list[Numbers], backend: Any, memory: float) -> list[slice]:
     """Size classes, in order, in as few parts as the memory allows; each has one at least."""
-    item, cost = ITEM[backend.dtype], backend.gradient_cost
-    room = memory / item - cost.least - sum(RESIDENT * n.slots + cost.rows * n.rows for n in sizes)
-    if room < sum(map(cost.of, sizes)):
-        room /= cost.several
-    borders, held = [0], 0.0
-    for index, size in enumerate(map(cost.of, sizes)):
-        if held and held + size > room:
+    cost = backend.gradient_cost
+    room = memory / ITEM[backend.dtype] - _shared(cost, sizes)
+    borders, held = [0], sizes[:0]
+    for index, size in enumerate(sizes):
+        if held and _at_work(cost, [*held, size]) > room:
             borders.append(index)
-            held = 0.0
-        held += size
+            held = []
+        held = [*held, size]
     return [slice(*pair) for pair in zip(borders, [*borders[1:], len(sizes)], strict=True)] if sizes else []
 
 
 def footprint(batch: Batch, backend: Any) -> Footprint:
     """The memory that a batch takes."""
     parts = [list(_sizes(part)) for part in batch.parts]
-    item = ITEM[backend.dtype]
-    resident = item * RESIDENT * sum(n.slots for sizes in parts for n in sizes)
+    everything = [size for part in parts for size in part]
 
     def peak(cost: Any) -> float:
-        rows = sum(n.rows for sizes in parts for n in sizes)
-        part = max((sum(map(cost.of, sizes)) for sizes in parts), default=0.0)
-        return resident + item * (cost.least + cost.rows * rows + part * (cost.several if len(parts) > 1 else 1.0))
+        return ITEM[backend.dtype] * (
+            _shared(cost, everything) + max((_at_work(cost, part) for part in parts), default=0)
+        )
 
     hits = peak(backend.hits_cost)
+    resident = ITEM[backend.dtype] * RESIDENT * sum(size.slots for size in everything)
     return Footprint(resident, hits, max(hits, peak(backend.gradient_cost)))
+
+
+def _shared(cost: Any, sizes: list[Numbers]) -> float:
+    """Numbers that a batch of these classes holds all the time."""
+    return sum(RESIDENT * size.slots + cost.rows * size.rows for size in sizes)
+
+
+def _at_work(cost: Any, sizes: list[Numbers]) -> float:
+    """Numbers that a part of these classes holds while it is at work."""
+    return cost.kept * sum(size.kept for size in sizes) + cost.bells * max(size.bells for size in sizes)
 
 
 def _sizes(part: Any) -> Iterable[Numbers]:
     for size, response in zip(part.classes, part.responses, strict=True):
-        channels, bins = response.mixing.shape[0], size.times.shape[0]
-        ticks = (bins // response.bins - 1) * BLOCK + SPAN
-        rows, nodes = size.weight.shape
-        yield numbers(rows, nodes, bins, ticks, response.basis.shape[0], channels)
+        shape = *size.weight.shape, size.times.shape[0], response.basis.shape[0], response.mixing.shape[0]
+        yield numbers(*shape)
 
 
 def bytes_of(text: Any) -> float:

@@ -38,8 +38,7 @@ class Shape(NamedTuple):
 
     def numbers(self, rows: int, channels: int) -> Numbers:
         """Numbers in the arrays of so many pixels."""
-        bins, ticks = self.blocks * self.resolution.bins, (self.blocks - 1) * BLOCK + SPAN
-        return numbers(rows, self.nodes, bins, ticks, self.resolution.basis, channels)
+        return numbers(rows, self.nodes, self.blocks * self.resolution.bins, self.resolution.basis, channels)
 
 
 def on_ladder(values: np.ndarray, ladder: np.ndarray = LADDER) -> np.ndarray:

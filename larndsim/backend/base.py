@@ -13,18 +13,14 @@ from .tree import map_leaves
 
 
 class Cost(NamedTuple):
-    """How many numbers a framework holds at a peak, measured with `python -m benchmarks memory`."""
+    """How many numbers a framework holds at a peak, measured with `python -m benchmarks memory`.
 
-    least: float
-    rows: float = 0.0  # per row of the whole batch: its hits, and the loss on them
-    bells: float = 0.0  # per number of these kinds (`larndsim.memory.Numbers`) in the part at work
-    seen: float = 0.0
-    ticks: float = 0.0
-    several: float = 1.0  # times as much where there are several parts: threads do not share what they have freed
+    Each times those in the arrays of the size classes (`larndsim.memory.Numbers`).
+    """
 
-    def of(self, numbers: Any) -> float:
-        """What a size class holds while its part is at work."""
-        return self.bells * numbers.bells + self.seen * numbers.seen + self.ticks * numbers.ticks
+    rows: float  # in the whole batch: its hits, and the loss on them
+    kept: float  # in all classes of the part at work
+    bells: float  # in the class at work
 
 
 class Backend(ABC):

@@ -32,8 +32,8 @@ class JAXBackend(Backend):
     """JAX; everything that is compiled here can be differentiated, mapped and compiled again."""
 
     name = "jax"
-    hits_cost = Cost(5e6, bells=0.4, several=1.5)
-    gradient_cost = Cost(2e6, rows=1800.0, bells=1.65, several=1.5)
+    hits_cost = Cost(rows=900.0, kept=2.4, bells=0.3)
+    gradient_cost = Cost(rows=1350.0, kept=3.9, bells=1.1)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(device, dtype)

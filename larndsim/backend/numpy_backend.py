@@ -14,7 +14,7 @@ class NumPyBackend(Backend):
     """NumPy on the CPU."""
 
     name = "numpy"
-    hits_cost = Cost(5e6, ticks=5.0)
+    hits_cost = Cost(rows=200.0, kept=1.0, bells=3.0)
     gradient_cost = hits_cost
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:

@@ -19,8 +19,8 @@ class TorchBackend(Backend):
     """PyTorch; gradients by its autograd, also through `torch.func`."""
 
     name = "torch"
-    hits_cost = Cost(8e6, ticks=10.0)
-    gradient_cost = Cost(17.5e6, rows=1800.0, seen=1.9)
+    hits_cost = Cost(rows=700.0, kept=2.2, bells=2.0)
+    gradient_cost = Cost(rows=1300.0, kept=2.9, bells=4.9)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(device, dtype)
