@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--devices", nargs="+", default=["cpu"], help="cpu, cuda, cuda:N; left out where not there")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--plans", nargs="+", choices=sorted(PLANS), default=sorted(PLANS, reverse=True))
+    parser.add_argument("--batch", type=int, default=10_000, help="segments that are simulated at once")
     parser.add_argument("--seconds", type=float, default=1.0, help="that each figure is measured for, after 5 runs")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
 
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure, print each row as it comes, and write the results."""
     rows = []
     for length, setup in itertools.product(options.lengths, setups(options)):
-        rows.append(cold_and_warm(setup, length, Budget(seconds=options.seconds)))
+        rows.append(cold_and_warm(setup, length, options.batch, Budget(seconds=options.seconds)))
         print(one_line(rows[-1], COLUMNS), flush=True)
     if not rows:
         raise ArgumentError("devices", "name one that is there", f"none of {', '.join(options.devices)} is")
@@ -75,11 +76,11 @@ def is_there(backend: str, device: str) -> bool:
     return True
 
 
-def cold_and_warm(setup: Setup, length: float, budget: Budget) -> dict[str, Any]:
+def cold_and_warm(setup: Setup, length: float, batch: int, budget: Budget) -> dict[str, Any]:
     """One row, and the first calls of a second process that finds what the first one compiled."""
     with empty_cache() as cache:
-        row = in_fresh_process(measured, setup, length, budget)
-        again = in_fresh_process(first_calls, setup, length) if any(cache.iterdir()) else {}
+        row = in_fresh_process(measured, setup, length, batch, budget)
+        again = in_fresh_process(first_calls, setup, length, batch) if any(cache.iterdir()) else {}
     return row | {f"cached_{name}": Timing(value, 0.0, 1) for name, value in again.items()}
 
 
@@ -98,21 +99,21 @@ def empty_cache() -> Iterator[Path]:
                 os.environ["XDG_CACHE_HOME"] = before
 
 
-def first_calls(setup: Setup, length: float) -> dict[str, float]:
+def first_calls(setup: Setup, length: float, batch: int) -> dict[str, float]:
     """ms of the first forward and the first gradient of a process."""
     simulator = setup.simulator()
     wait = waiter(simulator)
-    batches = [setup.prepare(simulator, part) for part in parts(muons(length))]
+    batches = [setup.prepare(simulator, part) for part in parts(muons(length), batch)]
     work = work_on(simulator, batches)
     spent = {"forward": once(work.forward, wait)[1]}
     work.targets()
     return spent if work.gradient is None else spent | {"gradient": once(work.gradient, wait)[1]}
 
 
-def measured(setup: Setup, length: float, budget: Budget) -> dict[str, Any]:
+def measured(setup: Setup, length: float, batch: int, budget: Budget) -> dict[str, Any]:
     """One row, in a process of its own. Memory is the peak over everything but the check of the accuracy."""
     segments = muons(length)
-    batched = list(parts(segments))
+    batched = list(parts(segments, batch))
     scale = unit()
     simulator = setup.simulator()
     wait = waiter(simulator)
