@@ -73,14 +73,36 @@ def test_backwards_is_the_transposed_of_forwards(moving, arrays, differentiable_
     assert there == pytest.approx((moved * slope).sum(), rel=1e-11)
 
 
+def stretched(nodes, tables, stretch):
+    """A smooth scalar of one number that moves all nodes."""
+    moved = [node * (1.0 + stretch * (row + 1.0)) for row, node in enumerate(nodes)]
+    return (with_derivative(SEEN_BY_CHANNELS, *map(ep.astensor, (*moved, *tables))).raw ** 2).sum() * 1e-6
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, at its first forward derivative
+def test_second_derivatives_on_torch(arrays):
+    torch = pytest.importorskip("torch")
+    backend = get_backend("torch", dtype="float64")
+    nodes, tables = (tuple(map(backend.asarray, part)) for part in arrays)
+
+    def slope(place):
+        return torch.func.grad(lambda stretch: stretched(nodes, tables, stretch))(backend.asarray(place))
+
+    curvature = float((slope(1e-5) - slope(-1e-5)) / 2e-5)
+    place = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    (first,) = torch.autograd.grad(stretched(nodes, tables, place), place, create_graph=True)
+    assert float(torch.autograd.grad(first, place)[0]) == pytest.approx(curvature, rel=1e-6)
+    twice = torch.func.jacfwd(torch.func.grad(lambda stretch: stretched(nodes, tables, stretch)))
+    assert float(twice(backend.asarray(0.0))) == pytest.approx(curvature, rel=1e-6)
+
+
 def test_second_derivatives_and_many_places_on_jax(arrays):
     jax = pytest.importorskip("jax")
     backend = get_backend("jax", dtype="float64")
     nodes, tables = (tuple(map(backend.asarray, part)) for part in arrays)
 
     def total(stretch):
-        moved = [node * (1.0 + stretch * (row + 1.0)) for row, node in enumerate(nodes)]
-        return (with_derivative(SEEN_BY_CHANNELS, *map(ep.astensor, (*moved, *tables))).raw ** 2).sum() * 1e-6
+        return stretched(nodes, tables, stretch)
 
     places = np.array([0.0, 0.02, -0.01])
     slopes = [float(jax.grad(total)(place)) for place in places]

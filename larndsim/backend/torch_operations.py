@@ -93,8 +93,10 @@ class _WithDerivative(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Any, *_: Any) -> tuple[Any, ...]:
         saved = ctx.saved_tensors  # once: each look may compute it again
-        fixed = map_leaves(ep.astensor, (saved[: ctx.count], saved[ctx.count :]))
-        found = ctx.derived.pull(*fixed, ep.astensor(slope), ctx.needs_input_grad[1:])
+        arrays, kept = map_leaves(ep.astensor, (saved[: ctx.count], saved[ctx.count :]))
+        if torch.is_grad_enabled():  # for second derivatives, which need to know where it comes from
+            kept = ctx.derived.value(*arrays)[1]
+        found = ctx.derived.pull(arrays, tuple(kept), ep.astensor(slope), ctx.needs_input_grad[1:])
         return None, *(None if slope is None else slope.raw for slope in found)
 
 
