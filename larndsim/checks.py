@@ -118,7 +118,6 @@ def checked_parameters(parameters: Parameters | None, limits: Any, simulator: An
     known = [row for row, value in enumerate(parameters) if backend.is_concrete(value)]
     for row in known:
         check_value(names[row], backend.numpy(parameters[row]), *bounds[row])
-    for row in known:
         bounds[row] = None if free[row] or bounds[row][0] == bounds[row][1] else (-math.inf, math.inf)
     limited = (None if pair is None else tuple(map(backend.scalar, pair)) for pair in bounds)
     return Parameters(*map(backend.scalar, parameters)), Parameters(*limited)
