@@ -2,15 +2,12 @@
 
 With n for a node, i and j for the points of a face that carry the response, c for its channels, m for time bins:
 
-    seen[c, m]    = sum over n of share[c, n] * weight[n] * density[n, m]
+    seen[c, m]    = sum over n of share[c, n] * weight[n] * bell(z),    z = (time[m] - late[n]) * rate[n]
     share[c, n]   = sum over i, j of mixing[c, i, j] * face(x[n])[i] * face(y[n])[j]
-    weight[n]     = amplitude[n] / sum over m of density[n, m]
-    density[n, m] = bell(z),    z = (time[m] - late[n]) * rate[n]
     face(x)[i]    = sum over points p of basis[i, p] * (bell((p - x) * scale) + bell((p + x) * scale))
 
-Divided by its sum, the density loses no charge, however coarse the bins are. The derivative is written out, forwards
-and backwards: bells are cheap, so that both compute them again rather than keep them, and each comes down to a few
-matrix products.
+The derivative is written out, forwards and backwards: bells are cheap, so that both compute them again rather than
+keep them, and each comes down to a few matrix products.
 Axes: (pixel, node) for what comes in; (pair,) is both, flat; (basis, pair), (pixel, channel, node), (pixel, node, bin);
 the directions of a derivative come before all others.
 """
@@ -28,7 +25,7 @@ from .backend.operations import Derived, batched_matmul, bell, if_any, matmul, n
 class Nodes(NamedTuple):
     """What decides what is seen of a node. Axes: (pixel, node). Its derivatives are those by these six."""
 
-    amplitude: Any  # electrons over the square of the transverse width, 1/cm2
+    weight: Any  # electrons over the square of the transverse width (1/cm2) and over the sum of its bells in all bins
     x: Any  # cm from the pixel's centre
     y: Any
     scale: Any  # 1/cm, one over the transverse width and the root of two
@@ -58,9 +55,7 @@ def _value(*arrays: Any) -> tuple[Any, Shares]:
     nodes, tables = _inputs(*arrays)
     x, y = (_face(_flat(offset), _flat(nodes.scale), tables) for offset in (nodes.x, nodes.y))
     share = _by_pixel(matmul(tables.mixing, _products(x, y)), nodes)
-    density = bell(_lateness(nodes, tables))
-    weight = nodes.amplitude / density.sum(axis=-1)
-    return batched_matmul(share * _each(weight), density), Shares(x, y, share)
+    return batched_matmul(share * _each(nodes.weight), bell(_lateness(nodes, tables))), Shares(x, y, share)
 
 
 def _push(arrays: tuple[Any, ...], kept: tuple[Any, ...], *steps: Any) -> Any:
@@ -68,25 +63,20 @@ def _push(arrays: tuple[Any, ...], kept: tuple[Any, ...], *steps: Any) -> Any:
     nodes, tables, kept = *_inputs(*arrays), Shares(*kept)
     moving = Nodes(*steps[:6])
     z = _lateness(nodes, tables)
-    density = bell(z)
-    total, held = density.sum(axis=-1), _held(z, density)
-    weight = nodes.amplitude / total
-    slopes = _share_slopes(nodes, tables, kept, moving)
-    bells = {}
-    for name, factor, bell_ in (("late", 2.0 * nodes.rate, held), ("rate", -2.0 / nodes.rate, z * held)):
-        if getattr(moving, name) is not None:
-            bells[name] = weight * factor, bell_, bell_.sum(axis=-1) / total
+    bells = bell(z)
+    held, slopes = _held(z, bells), _share_slopes(nodes, tables, kept, moving)
+    in_time = {"late": (2.0 * nodes.weight * nodes.rate, held), "rate": (-2.0 * nodes.weight / nodes.rate, z * held)}
 
-    def plus(factor: Any, bell_: Any, moved: Any, step: Any) -> Any:
-        return moved + batched_matmul(kept.share * _each(factor * step), bell_)
+    def plus(factor: Any, slope: Any, moved: Any, step: Any) -> Any:
+        return moved + batched_matmul(kept.share * _each(factor * step), slope)
 
     def one(step: Nodes) -> Any:
-        change = ep.zeros_like(total) if step.amplitude is None else step.amplitude / total
-        change = change - sum(factor * mean * getattr(step, name) for name, (factor, _, mean) in bells.items())
-        parts = (share * _each(weight * getattr(step, name)) for name, share in slopes.items())
-        moved = batched_matmul(sum(parts, start=kept.share * _each(change)), density)
-        for name, (factor, bell_, _) in bells.items():
-            moved = if_any(getattr(step, name), partial(plus, factor, bell_), moved)
+        parts = [share * _each(nodes.weight * getattr(step, name)) for name, share in slopes.items()]
+        parts += [] if step.weight is None else [kept.share * _each(step.weight)]
+        moved = batched_matmul(sum(parts) if parts else ep.zeros_like(kept.share), bells)
+        for name, pair in in_time.items():
+            if getattr(step, name) is not None:
+                moved = if_any(getattr(step, name), partial(plus, *pair), moved)
         return moved
 
     return scan(lambda _, step: (None, one(step)), None, moving)[1]
@@ -97,19 +87,15 @@ def _pull(arrays: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, moving: tu
     nodes, tables, kept = *_inputs(*arrays), Shares(*kept)
     wanted = Nodes(*(moves or None for moves in moving[:6]))
     z = (ep.expand_dims(tables.times, -1) - _each(nodes.late)) * _each(nodes.rate)  # (pixel, bin, node): faster here
-    density = bell(z)
-    total = density.sum(axis=1)
-    weight = nodes.amplitude / total
-    by_share = batched_matmul(slope, density)
-    mean = (kept.share * by_share).sum(axis=1) / total
-    found = {"amplitude": mean}
+    bells = bell(z)
+    by_share = batched_matmul(slope, bells)
+    found = {"weight": (kept.share * by_share).sum(axis=1)}
     for name, share in _share_slopes(nodes, tables, kept, wanted).items():
-        found[name] = weight * (share * by_share).sum(axis=1)
+        found[name] = nodes.weight * (share * by_share).sum(axis=1)
     if wanted.late or wanted.rate:
-        by_density = batched_matmul(slope.transpose((0, 2, 1)), kept.share) - _each(mean)
-        by_bell = by_density * _held(z, density)
-        found["late"] = 2.0 * weight * nodes.rate * by_bell.sum(axis=1)
-        found["rate"] = -2.0 * weight / nodes.rate * (by_bell * z).sum(axis=1)
+        by_bell = batched_matmul(slope.transpose((0, 2, 1)), kept.share) * _held(z, bells)
+        found["late"] = 2.0 * nodes.weight * nodes.rate * by_bell.sum(axis=1)
+        found["rate"] = -2.0 * nodes.weight / nodes.rate * (by_bell * z).sum(axis=1)
     return *(found[name] if moves else None for name, moves in wanted._asdict().items()), *(None,) * len(tables)
 
 

@@ -14,6 +14,7 @@ Axes: (point,) quadrature points of half a face; (basis,) points that carry the 
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -38,9 +39,11 @@ class Resolution(NamedTuple):
 
 
 RESOLUTIONS = (
-    Resolution(sigma_T=0.0160, sigma_t=0.058, bins=32, points=18, basis=12),
-    Resolution(sigma_T=0.0080, sigma_t=0.029, bins=64, points=34, basis=18),
-    Resolution(sigma_T=0.0040, sigma_t=0.0145, bins=128, points=66, basis=26),
+    Resolution(sigma_T=0.0300, sigma_t=0.125, bins=16, points=12, basis=7),
+    Resolution(sigma_T=0.0215, sigma_t=0.082, bins=24, points=14, basis=8),
+    Resolution(sigma_T=0.0160, sigma_t=0.058, bins=32, points=18, basis=9),
+    Resolution(sigma_T=0.0080, sigma_t=0.029, bins=64, points=34, basis=13),
+    Resolution(sigma_T=0.0040, sigma_t=0.0145, bins=128, points=66, basis=24),
     Resolution(sigma_T=0.0010, sigma_t=0.0100, bins=256, points=240, basis=34),
 )
 
@@ -111,16 +114,16 @@ def folded_response(pitch: float, resolution: Resolution, accuracy: float = 1e-3
     points, weights = _legendre(resolution.points, 0.5 * pitch)
     nodes, node_weights = _legendre(resolution.basis, 0.5 * pitch)
     spread = resolution.sigma_t / np.sqrt(2.0)
-    width = BLOCK * TICK / resolution.bins
+    fine = resolution.bins // math.gcd(resolution.bins, BLOCK)  # lags per tick
     lags = TICK * np.arange(-BEFORE - BLOCK, AFTER + BLOCK)
-    lags = (lags[:, None] - width * np.arange(resolution.bins // BLOCK)[None, :]).ravel()
+    lags = (lags[:, None] - TICK / fine * np.arange(fine)).ravel()
     x, y = np.meshgrid(nodes, nodes, indexing="ij")
     seen = analytic_response(x, y, lags, spread)
     seen = seen.reshape(nodes.size**2, lags.size)
     seen[:, lags < -TICK * BEFORE] = 0.0
     seen[:, lags >= TICK * AFTER] = 1.0
     mixing, kernels = _channels(seen, np.outer(node_weights, node_weights).ravel(), min(2 * accuracy, 5e-3))
-    kernel = _block_matrix(kernels, resolution.bins)
+    kernel = _block_matrix(kernels, resolution.bins, fine)
     show = _modes(kernel, 1e-3 * accuracy)
     return Response(
         points=points[:, None],
@@ -168,13 +171,11 @@ def _channels(seen: np.ndarray, weights: np.ndarray, tolerance: float) -> tuple[
     return mixing, np.concatenate([mean[None, :], right[:kept]])
 
 
-def _block_matrix(kernels: np.ndarray, bins: int) -> np.ndarray:
-    """Kernels on the fine grid of lags -> (channel * bin, tick): what each bin's charge shows at each tick."""
-    fine = bins // BLOCK
-    tick, bin_ = np.arange(SPAN), np.arange(bins)
-    # lag of (tick, bin) = TICK * (tick - BEFORE) - width * bin; the fine grid starts at -TICK * (BEFORE + BLOCK)
-    whole = (tick[None, :] + BLOCK) - bin_[:, None] // fine
-    matrix = kernels[:, whole * fine + (bin_[:, None] % fine)]
+def _block_matrix(kernels: np.ndarray, bins: int, fine: int) -> np.ndarray:
+    """Kernels on a grid of lags, `fine` of them per tick -> (channel * bin, tick): what each bin's charge shows."""
+    # the lag of (tick, bin) is TICK * (tick - BEFORE) - the bin's time; the grid starts at -TICK * (BEFORE + BLOCK)
+    whole, rest = np.divmod(np.arange(bins) * (BLOCK * fine // bins), fine)
+    matrix = kernels[:, (np.arange(SPAN) + BLOCK - whole[:, None]) * fine + rest[:, None]]
     return matrix.reshape(-1, SPAN)
 
 

@@ -43,6 +43,10 @@ def not_held(bells: Any, held: float) -> Any:
     return jnp.where(bells > held, bells, 0)
 
 
+def cos(values: Any) -> Any:
+    return jnp.cos(values)
+
+
 def floor(values: Any) -> Any:
     return jnp.floor(jax.lax.stop_gradient(values))
 

@@ -29,6 +29,10 @@ def not_held(bells: Any, held: float) -> Any:
     return np.where(bells > held, bells, 0)
 
 
+def cos(values: Any) -> Any:
+    return np.cos(values)
+
+
 def floor(values: Any) -> Any:
     return np.floor(values)
 

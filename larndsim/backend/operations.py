@@ -53,6 +53,11 @@ def not_held(bells: Any) -> Any:
     return ep.astensor(_native(bells).not_held(bells.raw, HELD))
 
 
+def cos(values: Any) -> Any:
+    """Cosine of each value."""
+    return ep.astensor(_native(values).cos(values.raw))
+
+
 def floor(values: Any) -> Any:
     """The integer below, as a real number without gradient."""
     return ep.astensor(_native(values).floor(values.raw))

@@ -30,6 +30,10 @@ def not_held(bells: Any, held: float) -> Any:
     return torch.nn.functional.threshold(bells, held, 0.0)
 
 
+def cos(values: Any) -> Any:
+    return torch.cos(values)
+
+
 def floor(values: Any) -> Any:
     return torch.floor(values.detach())
 
