@@ -11,7 +11,6 @@ The kernel already holds part of the spread in time, so that it and the density 
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any, NamedTuple
 
 import eagerpy as ep
@@ -21,7 +20,6 @@ from .backend.operations import (
     cos,
     floor,
     matmul,
-    recomputed,
     take,
     take_along,
     to_integer,
@@ -114,8 +112,8 @@ def pixel_signals(
     size: SizeClass, response: Response, lines: Any, module: Any, parameters: Parameters, model: str, linked: bool
 ) -> Signal:
     """The cumulative charge of all pixels of a size class."""
-    clouds = partial(clouds_of, model=model, linked=linked)
-    cloud = recomputed(clouds, size, response, lines, module, parameters)
+
+    cloud = clouds_of(size, response, lines, module, parameters, model, linked)
     start, end = first_and_last(cloud)
     return Signal(start - BEFORE, end + BEFORE + AFTER, shown(seen(cloud, start, size, response), response))
 

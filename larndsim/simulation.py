@@ -14,6 +14,7 @@ import numpy as np
 from . import charge as stage4
 from . import checks, recording
 from .backend import DEFAULT, get_backend, map_leaves
+from .backend.operations import recomputed
 from .batching import make_batch
 from .data.batch import Batch, Fixed, Group, Members, Part, Pixels
 from .data.hits import Hits
@@ -180,5 +181,9 @@ def _signals(
     size: Any, response: Any, lines: Any, module: Any, parameters: Any, limits: Any, model: str, linked: bool
 ) -> stage4.Signal:
     """`pixel_signals`, NaN where a parameter leaves its limits."""
-    held = Parameters(*checks.held_within(parameters, limits))
-    return stage4.pixel_signals(size, response, lines, module, held, model, linked)
+
+    def signals(size: Any, response: Any, lines: Any, module: Any, parameters: Any, limits: Any) -> stage4.Signal:
+        held = Parameters(*checks.held_within(parameters, limits))
+        return stage4.pixel_signals(size, response, lines, module, held, model, linked)
+
+    return recomputed(signals, size, response, lines, module, parameters, limits)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from .base import Backend, Cost, native
-from .jax_tape import Compiled, derived_by_tape
+from .jax_tape import Compiled, Moving, replayed, value_and_grad
 from .tree import STATIC
 
 for kind in STATIC:
@@ -24,8 +23,6 @@ for kind in STATIC:
 # leaves our loops to XLA's own compiler of loops, which makes them a fifth faster than its YNN library
 OWN_LOOPS = "--xla_cpu_experimental_ynn_fusion_type="
 KNOWN_BY = "0.10."  # XLA ends the process at a flag that it does not know
-
-_backwards = ContextVar("backwards", default=False)  # whether a gradient is being computed
 
 
 class JAXBackend(Backend):
@@ -43,14 +40,14 @@ class JAXBackend(Backend):
         _keep_compiled()
 
     def asarray(self, value: Any) -> Any:
-        if isinstance(value, jax.Array):
+        if isinstance(value, jax.Array | Moving):
             other = value.dtype != self.dtype and jax.numpy.issubdtype(value.dtype, jax.numpy.floating)
             return value.astype(self.dtype) if other else value
         array = np.asarray(value)
         return jax.device_put(np.asarray(array, dtype=self._dtype_of(array)), self._device)
 
     def scalar(self, value: Any) -> Any:
-        if isinstance(value, jax.Array):
+        if isinstance(value, jax.Array | Moving):
             return self.asarray(value)
         return np.asarray(value, dtype=self.dtype)  # the compiled function moves it to the device by itself
 
@@ -58,7 +55,7 @@ class JAXBackend(Backend):
         return np.asarray(value)
 
     def is_concrete(self, value: Any) -> bool:
-        return not isinstance(value, jax.core.Tracer)
+        return not isinstance(value, jax.core.Tracer | Moving)
 
     def compile(self, function: Callable[..., Any], moves: tuple[int, ...] = ()) -> Callable[..., Any]:
         return _compiled(function, moves)
@@ -67,27 +64,17 @@ class JAXBackend(Backend):
         """Where nothing is kept, each waits until it is done: JAX would begin the next before memory is free."""
 
         def run(*trees: Any) -> Any:
-            leaves, shape = jax.tree.flatten(trees)
-            moving = [row for row, leaf in enumerate(leaves) if not self.is_concrete(leaf)]
-            if not moving:
-                return function(*trees) if keep else jax.block_until_ready(function(*trees))
-            if not _backwards.get():
-                return function(*trees) if keep else jax.checkpoint(function)(*trees)
+            leaves = jax.tree.leaves(trees)
+            if any(isinstance(leaf, Moving) for leaf in leaves):
+                return replayed(function, trees)
+            if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+                return jax.checkpoint(function)(*trees)
+            return jax.block_until_ready(function(*trees))
 
-            def of(*active: Any) -> Any:
-                values = dict(zip(moving, active, strict=True))
-                return function(*jax.tree.unflatten(shape, [values.get(row, leaf) for row, leaf in enumerate(leaves)]))
-
-            return derived_by_tape(of, keep)(*(leaves[row] for row in moving))
-
-        return run
+        return function if keep else run
 
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
-        token = _backwards.set(True)
-        try:
-            return jax.value_and_grad(function)({name: self.scalar(value) for name, value in values.items()})
-        finally:
-            _backwards.reset(token)
+        return value_and_grad(function, {name: self.scalar(value) for name, value in values.items()})
 
     def jacobian(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         primals = {name: self.asarray(value) for name, value in values.items()}

@@ -1,140 +1,168 @@
 """Gradients of a chain of compiled functions without tracing the chain.
 
 JAX works out the derivative of what is compiled anew at each call, in Python, which takes longer than a small batch
-computes. So a chain is recorded: each compiled function runs as a compiled pair, forwards and backwards, and what it
-was given and gave is noted. Between compiled functions arrays may be passed on, but not changed.
+computes. So the chain is given stand-ins of what moves: compiled functions take them and note on their tape how to go
+back. Stand-ins know a little arithmetic; whatever else they meet refuses them, and then JAX derives the function itself.
 """
 
 from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from itertools import compress, islice
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
-from .tree import static
 
-_recording: ContextVar[Tape | None] = ContextVar("recording", default=None)
+class Moving:
+    """Stands for an array that moves with what a gradient is taken by."""
+
+    def __init__(self, array: Any, tape: Tape) -> None:
+        self.array, self.tape = array, tape
+
+    __array_ufunc__ = None  # NumPy leaves arithmetic to the stand-in
+    shape = property(lambda self: self.array.shape)
+    dtype = property(lambda self: self.array.dtype)
+    ndim = property(lambda self: self.array.ndim)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("its gradient would be lost")
+
+
+class Call(NamedTuple):
+    """A function that was called, and how to go back through it."""
+
+    inputs: list[Moving]
+    outputs: list[Moving]
+    back: Callable[[list[list[Any]]], list[Any]]  # slopes by each output, which may be several or none -> by the inputs
+
+
+class Tape:
+    """How some arrays were computed from others."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    def outputs(self, tree: Any, inputs: list[Moving], back: Callable[[list[list[Any]]], list[Any]]) -> Any:
+        """Stand-ins for what came of a call, where it is real numbers."""
+        leaves, shape = jax.tree.flatten(tree)
+        leaves = [Moving(leaf, self) if _is_real(leaf) else leaf for leaf in leaves]
+        self.calls.append(Call(inputs, _moving(leaves), back))
+        return jax.tree.unflatten(shape, leaves)
+
+    def pull(self, inputs: list[Moving], outputs: list[Moving], slopes: list[list[Any]]) -> list[Any]:
+        """Slopes by the inputs from those by the outputs."""
+        found: dict[int, list[Any]] = defaultdict(list)
+        for output, some in zip(outputs, slopes, strict=True):
+            found[id(output)] += some
+        for call in reversed(self.calls):
+            slopes = [found.pop(id(output), []) for output in call.outputs]
+            if any(slopes):
+                for moving, slope in zip(call.inputs, call.back(slopes), strict=True):
+                    found[id(moving)].append(slope)
+        return _sums([moving.array for moving in inputs], [found[id(moving)] for moving in inputs])
 
 
 class Compiled:
-    """A function of native trees, compiled; it notes its calls on the tape that is running.
+    """A function of native trees, compiled; given stand-ins, it notes its call.
 
     `moves` says which of its arguments a gradient is likely to go back to: what is compiled for the value then serves
     the gradient, too.
     """
 
-    def __init__(self, function: Callable[..., Any], moves: tuple[int, ...]) -> None:
+    def __init__(self, function: Callable[..., Any], moves: tuple[int, ...] = ()) -> None:
         self.moves, self.plain = moves, jax.jit(function)
         self.forwards = jax.jit(partial(_forwards, function), static_argnums=(0, 1))
 
     def __call__(self, *trees: Any) -> Any:
-        tape = _recording.get()
-        if tape is None and not self.moves:
-            return self.plain(*trees)
         parts, shapes = zip(*map(jax.tree.flatten, trees), strict=True)
         leaves = [leaf for part in parts for leaf in part]
-        likely = [row in self.moves and _is_real(leaf) for row, part in enumerate(parts) for leaf in part]
-        moving = [tape is not None and id(leaf) in tape.known for leaf in leaves]
-        active = tuple(map(operator.or_, likely, moving))
-        if not any(active) or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        moves = [isinstance(leaf, Moving) for leaf in leaves]
+        if not any(moves) and not self.moves or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return self.plain(*trees)
-        inputs, others = (list(compress(leaves, chosen)) for chosen in (active, map(operator.not_, active)))
+        likely = [row in self.moves and _is_real(leaf) for row, part in enumerate(parts) for leaf in part]
+        active = tuple(map(operator.or_, likely, moves))
+        arrays = [leaf.array if moving else leaf for leaf, moving in zip(leaves, moves, strict=True)]
+        inputs, others = (list(compress(arrays, chosen)) for chosen in (active, map(operator.not_, active)))
         outputs, pull = self.forwards(shapes, active, inputs, others)
-        if tape is not None and any(moving):
-            tape.note(Call(inputs, tuple(compress(moving, active)), _reals(outputs), pull))
-        return outputs
+        if not any(moves):
+            return outputs
+        wanted, given = tuple(compress(moves, active)), pull.needed([*inputs, *others])
+        moving = _moving(leaves)
+        return moving[0].tape.outputs(outputs, moving, partial(_backwards, wanted, pull, given, _reals(outputs)))
 
 
-class Call(NamedTuple):
-    """How to go back through a call."""
-
-    inputs: list[Any]
-    wanted: tuple[bool, ...]  # which of them move
-    outputs: list[Any]
-    pull: Any
-
-
-class Tape:
-    """What was computed from some arrays, and how to go back."""
-
-    def __init__(self, moving: list[Any]) -> None:
-        self.inputs = moving
-        self.known = {id(array): array for array in moving}  # all arrays that move, by identity
-        self.calls: list[Call] = []
-
-    def note(self, call: Call) -> None:
-        self.known |= {id(array): array for array in call.outputs}
-        self.calls.append(call)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """All compiled functions that are called within are recorded."""
-        token = _recording.set(self)
+def value_and_grad(function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Value and gradient by a tape, if all that meets a stand-in can take it, else by JAX."""
+    if not any(isinstance(value, jax.core.Tracer) for value in values.values()):
+        tape = Tape()
+        inputs = {name: Moving(value, tape) for name, value in values.items()}
         try:
-            yield
-        finally:
-            _recording.reset(token)
-
-    def pull(self, outputs: Any, slopes: Any) -> list[Any]:
-        """Slopes by the inputs from those by the `outputs`."""
-        found: dict[int, list[Any]] = defaultdict(list)
-
-        def add(arrays: list[Any], slopes: list[Any]) -> None:
-            for array, slope in zip(arrays, slopes, strict=True):
-                found[id(array)].append(slope)
-
-        add(jax.tree.leaves(outputs), jax.tree.leaves(slopes))
-        for call in reversed(self.calls):
-            slopes = [found.pop(id(array), []) for array in call.outputs]  # JAX may give an input back as it is
-            if any(slopes):
-                add(list(compress(call.inputs, call.wanted)), _backwards(call.wanted, call.pull, call.outputs, slopes))
-        return _sums(self.inputs, [found[id(array)] for array in self.inputs])
+            value = function(inputs)
+        except Exception:  # noqa: BLE001, whatever it is: JAX will say so, too
+            value = None
+        if isinstance(value, Moving) and not value.ndim:
+            one = np.ones((), value.dtype)
+            return value.array, dict(zip(inputs, tape.pull([*inputs.values()], [value], [[one]]), strict=True))
+    return jax.value_and_grad(function)(values)
 
 
-def derived_by_tape(function: Callable[..., Any], keep: bool) -> Callable[..., Any]:
-    """The same function of arrays, whose gradient goes by a tape: kept on the way, or made again on the way back."""
+def replayed(function: Callable[..., Any], trees: Any) -> Any:
+    """What a function of stand-ins gives; it is called again on the way back, and nothing is kept until then."""
+    leaves, shape = jax.tree.flatten(trees)
+    moving = _moving(leaves)
 
-    def recorded(active: tuple[Any, ...]) -> tuple[Tape, Any]:
-        tape = Tape(list(active))
-        with tape.running():
-            return tape, function(*active)
+    def run(instead: list[Any]) -> Any:
+        source = iter(instead)
+        given = [next(source) if isinstance(leaf, Moving) else leaf for leaf in leaves]
+        return function(*jax.tree.unflatten(shape, given))
 
-    def forwards(*active: Any) -> tuple[Any, Any]:
-        if any(isinstance(array, jax.core.Tracer) for array in active):
-            return function(*active), (active, None)
-        if keep:
-            tape, outputs = recorded(active)
-            return outputs, (active, Kept(tape, outputs))
-        return jax.block_until_ready(function(*active)), (active, None)
+    def back(slopes: list[list[Any]]) -> list[Any]:
+        tape = Tape()
+        again = [Moving(each.array, tape) for each in moving]
+        pairs = zip(_reals(run(again)), slopes, strict=True)
+        outputs, slopes = zip(*(pair for pair in pairs if isinstance(pair[0], Moving)), strict=True)
+        return jax.block_until_ready(tape.pull(again, [*outputs], [*slopes]))
 
-    def backwards(held: tuple[Any, Any], slopes: Any) -> Any:
-        active, kept = held
-        if any(isinstance(array, jax.core.Tracer) for array in (*active, *jax.tree.leaves(slopes))):
-            return jax.vjp(function, *active)[1](slopes)
-        tape, outputs = recorded(active) if kept is None else (kept.tape, kept.outputs)
-        found = tuple(tape.pull(outputs, slopes))
-        return found if keep else jax.block_until_ready(found)
-
-    derived = jax.custom_vjp(function)
-    derived.defvjp(forwards, backwards)
-    return derived
+    outputs = jax.block_until_ready(run([each.array for each in moving]))
+    return moving[0].tape.outputs(outputs, moving, back)
 
 
-class Kept:
-    """A tape and what came of it, as a thing that JAX does not look into."""
+class Pull:
+    """The way back through a function, without those of its arrays that were given to it: they need no copy."""
 
-    def __init__(self, tape: Tape, outputs: Any) -> None:
-        self.tape, self.outputs = tape, outputs
+    def __init__(self, kept: list[Any], shape: Any, sources: tuple[int | None, ...]) -> None:
+        self.kept, self.shape, self.sources = kept, shape, sources
+
+    @classmethod
+    def made_of(cls, pull: Any, given: list[Any]) -> Pull:
+        """Of the way back as JAX gives it, and all that went into the function."""
+        leaves, shape = jax.tree.flatten(pull)
+        rows = {id(array): row for row, array in enumerate(given)}
+        sources = tuple(rows.get(id(leaf)) for leaf in leaves)
+        return cls([leaf for leaf, source in zip(leaves, sources, strict=True) if source is None], shape, sources)
+
+    def needed(self, given: list[Any]) -> list[Any]:
+        """What `whole` wants of all that went into the function."""
+        return [given[source] for source in self.sources if source is not None]
+
+    def whole(self, needed: list[Any]) -> Callable[[list[Any]], Any]:
+        """The way back as JAX gives it."""
+        kept, rest = iter(self.kept), iter(needed)
+        leaves = [next(kept) if source is None else next(rest) for source in self.sources]
+        return jax.tree.unflatten(self.shape, leaves)
 
 
-static(Kept)
+jax.tree_util.register_pytree_node(
+    Pull, lambda pull: ((pull.kept,), (pull.shape, pull.sources)), lambda fixed, kept: Pull(*kept, *fixed)
+)
 
 
 def _forwards(function: Any, shapes: Any, active: tuple[bool, ...], inputs: list[Any], others: list[Any]) -> Any:
@@ -147,13 +175,15 @@ def _forwards(function: Any, shapes: Any, active: tuple[bool, ...], inputs: list
         return _reals(outputs), outputs
 
     _, pull, outputs = jax.vjp(of, inputs, has_aux=True)
-    return outputs, pull
+    return outputs, Pull.made_of(pull, [*inputs, *others])
 
 
 @partial(jax.jit, static_argnums=0)
-def _backwards(wanted: tuple[bool, ...], pull: Any, outputs: list[Any], slopes: list[list[Any]]) -> list[Any]:
-    """Slopes by the inputs that are wanted from those by each of the outputs, which may be several or none."""
-    return list(compress(pull(_sums(outputs, slopes))[0], wanted))
+def _backwards(
+    wanted: tuple[bool, ...], pull: Pull, given: list[Any], outputs: list[Any], slopes: list[list[Any]]
+) -> list[Any]:
+    """Slopes by the inputs that are wanted from those by each of the outputs."""
+    return list(compress(pull.whole(given)(_sums(outputs, slopes))[0], wanted))
 
 
 @jax.jit
@@ -161,9 +191,29 @@ def _sums(arrays: list[Any], slopes: list[list[Any]]) -> list[Any]:
     return [sum(some, start=jax.numpy.zeros_like(array)) for array, some in zip(arrays, slopes, strict=True)]
 
 
+def _moving(leaves: list[Any]) -> list[Moving]:
+    return [leaf for leaf in leaves if isinstance(leaf, Moving)]
+
+
 def _reals(tree: Any) -> list[Any]:
-    return [leaf for leaf in jax.tree.leaves(tree) if _is_real(leaf)]
+    return list(filter(_is_real, jax.tree.leaves(tree)))
 
 
 def _is_real(leaf: Any) -> bool:
-    return bool(jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating))
+    return _is_real_type(leaf.dtype)
+
+
+@cache
+def _is_real_type(dtype: Any) -> bool:
+    return bool(jax.numpy.issubdtype(dtype, jax.numpy.floating))
+
+
+def _noted(name: str) -> Callable[..., Any]:
+    """A method of arrays as one of stand-ins."""
+    compiled = Compiled(lambda array, *others: getattr(array, name)(*others))
+    return lambda *operands: compiled(*operands)
+
+
+for _name in "add radd sub rsub mul rmul truediv rtruediv pow neg".split():
+    setattr(Moving, f"__{_name}__", _noted(f"__{_name}__"))
+Moving.sum = _noted("sum")
