@@ -70,7 +70,7 @@ def measured(setup: Setup, length: float, budget: Budget) -> dict[str, Any]:
 
 def one_by_one(simulator: larndsim.Simulator, batch: Any, functions: dict[str, Any], clock: Any) -> None:
     """Run the stages of a batch, each on the results of those before it."""
-    parameters = larndsim.Parameters(*map(simulator.backend.asarray, simulator.detector.parameters))
+    parameters = larndsim.Parameters(*map(simulator.backend.asarray, simulator.checked(None, batch.fixed.limits)))
     for members, part in zip(batch.fixed.members, batch.parts, strict=True):
         lines = clock("lines", functions["lines"], batch.deposits, batch.frame, stage4.shifts_of(parameters))
         signals = []
@@ -87,11 +87,11 @@ def one_by_one(simulator: larndsim.Simulator, batch: Any, functions: dict[str, A
 
 def compiled_stages(simulator: larndsim.Simulator) -> dict[str, Any]:
     """The stages of `larndsim.charge` and of the electronics as functions of native arrays."""
-    model, linked = simulator.recombination, simulator.link_vdrift_eField
+    model = simulator.recombination
     settings, electronics = simulator.detector.electronics, simulator.electronics
     stages = {
         "lines": stage4.lines_in_boxes,
-        "clouds": partial(stage4.clouds_of, model=model, linked=linked),
+        "clouds": partial(stage4.clouds_of, model=model),
         "ends": stage4.first_and_last,
         "seen": stage4.seen,
         "shown": stage4.shown,

@@ -29,7 +29,7 @@ from .backend.operations import (
 from .clipping import Line, clip
 from .data.batch import Deposits, Frame, SizeClass, Window
 from .detector.parameters import Parameters
-from .drifting import drift, velocity
+from .drifting import drift
 from .induction import SEEN_BY_CHANNELS, Nodes, Tables
 from .pixelization import TAILS
 from .quenching import quench
@@ -84,7 +84,7 @@ def lines_in_boxes(deposits: Deposits, frame: Frame, shifts: tuple[Any, ...]) ->
 
 
 def clouds_of(
-    size: SizeClass, response: Response, lines: Any, module: Any, parameters: Parameters, model: str, linked: bool
+    size: SizeClass, response: Response, lines: Any, module: Any, parameters: Parameters, model: str
 ) -> Cloud:
     """Quench and drift the nodes of a size class: clouds as wide as its response resolves. Axes: (pixel, node).
 
@@ -95,7 +95,7 @@ def clouds_of(
     p = per_node(parameters, module, size.segment)
     u = line.enter + line.inside * size.position
     d = -line.direction * (line.z + u * line.dz)
-    drifted = drift(d, line.t, p, velocity(p, linked))
+    drifted = drift(d, line.t, p)
     length2 = line.dx**2 + line.dy**2 + line.dz**2
     cos2 = line.dz**2 / ep.where(length2 > 0.0, length2, ep.ones_like(length2))
     return Cloud(
@@ -109,11 +109,11 @@ def clouds_of(
 
 
 def pixel_signals(
-    size: SizeClass, response: Response, lines: Any, module: Any, parameters: Parameters, model: str, linked: bool
+    size: SizeClass, response: Response, lines: Any, module: Any, parameters: Parameters, model: str
 ) -> Signal:
     """The cumulative charge of all pixels of a size class."""
 
-    cloud = clouds_of(size, response, lines, module, parameters, model, linked)
+    cloud = clouds_of(size, response, lines, module, parameters, model)
     start, end = first_and_last(cloud)
     return Signal(start - BEFORE, end + BEFORE + AFTER, shown(seen(cloud, start, size, response), response))
 

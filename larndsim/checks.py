@@ -101,36 +101,36 @@ def ranges_of_plan(limits: np.ndarray, linked: bool, accuracy: float) -> Ranges:
     return Ranges(velocity=tuple(velocity), accuracy=accuracy, **others)
 
 
-def checked_parameters(parameters: Parameters | None, limits: Any, simulator: Any) -> tuple[Parameters, Parameters]:
+def checked_parameters(
+    parameters: Parameters | None, limits: Any, simulator: Any
+) -> tuple[Parameters, dict[str, tuple[float, float]]]:
     """Native scalars (or one value per module) within the limits of the plan.
 
-    A value that is being traced is not known here: its limits, low and high, come second, for `held_within`. Those of
-    the others are infinite, or None for what a plan leaves no room.
+    Values that are being traced are not known here: their limits, low and high, come second, for `held_within`.
     """
     backend = simulator.backend
     parameters = simulator.detector.parameters if parameters is None else parameters
     if not isinstance(parameters, Parameters):
         raise ArgumentError("parameters", "be a larndsim.Parameters", f"it is a {type(parameters).__name__}")
     unused = ("vdrift",) if simulator.link_vdrift_eField else ("temperature", "eField")
-    names = Parameters._fields
-    free = [limits is None or name in unused for name in names]
-    bounds = [(-math.inf, math.inf) if is_free else limits[row] for row, is_free in enumerate(free)]
-    known = [row for row, value in enumerate(parameters) if backend.is_concrete(value)]
-    for row in known:
-        check_value(names[row], backend.numpy(parameters[row]), *bounds[row])
-        bounds[row] = None if free[row] or bounds[row][0] == bounds[row][1] else (-math.inf, math.inf)
-    limited = (None if pair is None else tuple(map(backend.scalar, pair)) for pair in bounds)
-    return Parameters(*map(backend.scalar, parameters)), Parameters(*limited)
+    unknown = {}
+    for row, (name, value) in enumerate(parameters._asdict().items()):
+        low, high = (-math.inf, math.inf) if limits is None or name in unused else limits[row]
+        if backend.is_concrete(value):
+            check_value(name, backend.numpy(value), low, high)
+        else:
+            unknown[name] = low, high
+    return Parameters(*map(backend.scalar, parameters)), unknown
 
 
-def held_within(values: Iterable[Any], limits: Iterable[Any]) -> list[Any]:
-    """The same, NaN outside the limits that there are: a signal that the plan would cut never passes for a result."""
+def held_within(values: tuple[Any, ...], limits: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same, NaN outside the limits: a signal that the plan would cut never passes for a result."""
 
     def within(value: Any, low: Any, high: Any) -> Any:
         outside = (value < low).logical_or(value > high)
         return value + ep.where(outside, np.nan, ep.zeros_like(value))
 
-    return [value if pair is None else within(value, *pair) for value, pair in zip(values, limits, strict=True)]
+    return tuple(within(value, *pair) for value, pair in zip(values, limits, strict=True))
 
 
 def check_value(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> None:

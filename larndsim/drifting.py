@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import eagerpy as ep
 
-from .detector.mobility import drift_velocity
 from .detector.parameters import Parameters
 
 RESPONSE_DISTANCE = 0.5  # cm: the field response describes the end of the drift
@@ -24,13 +23,9 @@ class Drifted(NamedTuple):
     variance_t: Any  # us2, of the arrival time
 
 
-def velocity(parameters: Parameters, linked: bool) -> Any:
-    """Drift velocity (cm/us): the parameter `vdrift`, or what the field and the temperature give."""
-    return drift_velocity(parameters.eField, parameters.temperature) if linked else parameters.vdrift
-
-
-def drift(d: Any, t: Any, parameters: Parameters, v: Any) -> Drifted:
-    """Drift charge over `d` (cm) from time `t` (us) with velocity `v` (cm/us)."""
+def drift(d: Any, t: Any, parameters: Parameters) -> Drifted:
+    """Drift charge over `d` (cm) from time `t` (us)."""
+    v = parameters.vdrift
     delay = (d - RESPONSE_DISTANCE) / v
     spread = 2.0 * ep.maximum(d, 0.0) / v
     return Drifted(

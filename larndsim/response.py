@@ -180,6 +180,10 @@ def _block_matrix(kernels: np.ndarray, bins: int, fine: int) -> np.ndarray:
 
 
 def _modes(kernel: np.ndarray, tolerance: float) -> np.ndarray:
-    """Orthogonal rows that the rows of a kernel are combinations of: few, for it is smooth far off. (mode, tick)."""
-    _, size, modes = np.linalg.svd(np.linalg.qr(kernel, mode="r"))
-    return modes[: int((size > tolerance * size[0]).sum())]
+    """Orthogonal rows that the rows of a kernel are combinations of: few, for it is smooth far off. (mode, tick).
+
+    The last tick, where all is seen, is a row of its own, so that no charge is lost.
+    """
+    last = np.eye(1, kernel.shape[1], kernel.shape[1] - 1)
+    _, size, modes = np.linalg.svd(np.linalg.qr(kernel * (1.0 - last), mode="r"))
+    return np.concatenate([modes[: int((size > tolerance * size[0]).sum())], last])

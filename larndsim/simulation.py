@@ -21,6 +21,7 @@ from .data.hits import Hits
 from .data.segments import Segments
 from .data.waveforms import Waveforms
 from .detector import Detector, Parameters, load_detector
+from .detector.mobility import drift_velocity
 from .electronics import MODELS
 from .errors import check_choice
 from .memory import Footprint, bytes_of, footprint
@@ -67,8 +68,10 @@ class Simulator:
         self._channels = recording.channel_maps(self.detector, thresholds, gains, bad_channels)
         self._respond = cache(self._response_on_device)
         compiled = self.backend.compile
-        self._lines = compiled(_lines)
-        self._signals = compiled(partial(_signals, model=recombination, linked=link_vdrift_eField), (4,))
+        self._held = compiled(checks.held_within)
+        self._velocity = compiled(drift_velocity)
+        self._lines = compiled(stage4.lines_in_boxes)
+        self._signals = compiled(partial(_signals, model=recombination), (4,))
         self._merge = compiled(recording.merged, (0,))
         self._windows = cache(lambda counts: compiled(partial(stage4.on_windows, counts=counts)))
         settings = self.detector.electronics
@@ -109,10 +112,19 @@ class Simulator:
 
     def _each_part(self, function: Any, batch: Batch, parameters: Parameters | None) -> Iterator[Any]:
         """What a function makes of each part. Of several, what a gradient needs is computed again, part by part."""
-        checked = checks.checked_parameters(parameters, batch.fixed.limits, self)
+        checked = self.checked(parameters, batch.fixed.limits)
         for members, part in zip(batch.fixed.members, batch.parts, strict=True):
             run = self.backend.chained(partial(function, members), keep=len(batch.parts) == 1)
-            yield run(part, batch.deposits, batch.frame, *checked)
+            yield run(part, batch.deposits, batch.frame, checked)
+
+    def checked(self, parameters: Parameters | None, limits: Any) -> Parameters:
+        """Parameters within the limits of a plan; `vdrift` is the drift velocity, wherever it comes from."""
+        p, unknown = checks.checked_parameters(parameters, limits, self)
+        if unknown:
+            bounds = tuple(tuple(map(self.backend.scalar, pair)) for pair in unknown.values())
+            held = self._held(tuple(getattr(p, name) for name in unknown), bounds)
+            p = p._replace(**dict(zip(unknown, held, strict=True)))
+        return p._replace(vdrift=self._velocity(p.eField, p.temperature)) if self.link_vdrift_eField else p
 
     def _charge_of_part(self, members: Members, part: Part, *inputs: Any) -> Any:
         """The waveforms of the pixels of a part, on their windows."""
@@ -128,11 +140,13 @@ class Simulator:
             recorded.append(self._record(signal, recorder, self._noise(seed, group, signal.charge.shape[1])))
         return self._flat(tuple(group.size for group in members.groups))(tuple(recorded))
 
-    def _signals_of_part(self, part: Part, deposits: Any, frame: Any, *checked: Any) -> tuple[stage4.Signal, ...]:
-        """The signals of the pixels of each size class; what is `checked` are parameters and their limits."""
-        lines = self._lines(deposits, frame, *map(stage4.shifts_of, checked))
+    def _signals_of_part(
+        self, part: Part, deposits: Any, frame: Any, parameters: Parameters
+    ) -> tuple[stage4.Signal, ...]:
+        """The signals of the pixels of each size class."""
+        lines = self._lines(deposits, frame, stage4.shifts_of(parameters))
         pairs = zip(part.classes, part.responses, strict=True)
-        return tuple(self._signals(*pair, lines, frame.module, *checked) for pair in pairs)
+        return tuple(self._signals(*pair, lines, frame.module, parameters) for pair in pairs)
 
     def _joined(self, parts: tuple[Any, ...], nothing: np.ndarray) -> Any:
         """Native arrays, one after the other; `nothing` where there are none."""
@@ -172,18 +186,6 @@ class Simulator:
         return map_leaves(self.backend.asarray, tree)
 
 
-def _lines(deposits: Any, frame: Any, shifts: Any, limits: Any) -> Any:
-    """`lines_in_boxes`, NaN where a shift leaves its limits."""
-    return stage4.lines_in_boxes(deposits, frame, tuple(checks.held_within(shifts, limits)))
-
-
-def _signals(
-    size: Any, response: Any, lines: Any, module: Any, parameters: Any, limits: Any, model: str, linked: bool
-) -> stage4.Signal:
-    """`pixel_signals`, NaN where a parameter leaves its limits."""
-
-    def signals(size: Any, response: Any, lines: Any, module: Any, parameters: Any, limits: Any) -> stage4.Signal:
-        held = Parameters(*checks.held_within(parameters, limits))
-        return stage4.pixel_signals(size, response, lines, module, held, model, linked)
-
-    return recomputed(signals, size, response, lines, module, parameters, limits)
+def _signals(size: Any, response: Any, lines: Any, module: Any, parameters: Any, model: str) -> stage4.Signal:
+    """`pixel_signals`, computed again on the way back rather than kept."""
+    return recomputed(partial(stage4.pixel_signals, model=model), size, response, lines, module, parameters)

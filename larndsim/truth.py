@@ -23,6 +23,7 @@ from .charge import Cloud, clouds_of, lines_in_boxes, shifts_of
 from .data.batch import Batch, Part, Pixels
 from .data.hits import Hits
 from .detector import Electronics, Parameters
+from .detector.mobility import drift_velocity
 from .response import BEFORE, SPAN, TICK, Response
 
 MOST = 20  # segments that are named behind a hit
@@ -98,12 +99,12 @@ def _arrivals(
 
     values = simulator.detector.parameters if parameters is None else parameters
     deposits, frame, p = tensors((batch.deposits, batch.frame, values))
+    p = p._replace(vdrift=drift_velocity(p.eField, p.temperature)) if simulator.link_vdrift_eField else p
     lines = lines_in_boxes(deposits, frame, shifts_of(p))
 
     def cloud_of(index: int) -> tuple[np.ndarray, Response, Cloud]:
         size, response = tensors((part.classes[index], part.responses[index]))
-        settings = simulator.recombination, simulator.link_vdrift_eField
-        cloud = clouds_of(size, response, lines, frame.module, p, *settings)
+        cloud = clouds_of(size, response, lines, frame.module, p, simulator.recombination)
         return map_leaves(lambda tensor: tensor.numpy(), (size.segment, response, cloud))
 
     return cloud_of

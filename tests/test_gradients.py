@@ -50,8 +50,9 @@ def check_parameters(names, backend, model="birks", linked=False):
     _, gradient = larndsim.value_and_grad(lambda p: loss(sim, batch, p), parameters, names, sim.backend)
     for name in names:
         value = getattr(parameters, name)
+        step = 3e-5 * abs(value)  # larger ones reach the next tick, from where the sums go over other bins
         known = central_difference(
-            lambda x, name=name: float(loss(sim, batch, parameters._replace(**{name: x}))), value, 1e-4 * abs(value)
+            lambda x, name=name: float(loss(sim, batch, parameters._replace(**{name: x}))), value, step
         )
         assert float(gradient[name]) == pytest.approx(known, rel=1e-6), name
 

@@ -15,7 +15,7 @@ from .tree import leaves, map_leaves, with_leaves
 
 _MODULES = {"NumPyTensor": "numpy_operations", "PyTorchTensor": "torch_operations", "JAXTensor": "jax_operations"}
 
-FAR = 25.0  # square of the distance from which on a bell is held
+FAR = 30.0  # square of the distance from which on a bell is held
 HELD = 1.0001 * math.exp(-FAR)  # what it is there, and no more
 
 
