@@ -21,7 +21,7 @@ for kind in STATIC:
     jax.tree_util.register_pytree_node(kind, lambda value: ((), value), lambda value, _: value)
 
 # leaves our loops to XLA's own compiler of loops, which makes them a fifth faster than its YNN library
-OWN_LOOPS = "--xla_cpu_experimental_ynn_fusion_type="
+OWN_LOOPS = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
 KNOWN_BY = "0.10."  # XLA ends the process at a flag that it does not know
 
 
