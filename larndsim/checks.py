@@ -120,7 +120,7 @@ def checked_parameters(
             check_value(name, backend.numpy(value), low, high)
         else:
             unknown[name] = low, high
-    return Parameters(*map(backend.scalar, parameters)), unknown
+    return Parameters(*backend.scalars(parameters)), unknown
 
 
 def held_within(values: tuple[Any, ...], limits: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -121,7 +121,7 @@ class Simulator:
         """Parameters within the limits of a plan; `vdrift` is the drift velocity, wherever it comes from."""
         p, unknown = checks.checked_parameters(parameters, limits, self)
         if unknown:
-            bounds = tuple(tuple(map(self.backend.scalar, pair)) for pair in unknown.values())
+            bounds = tuple(tuple(self.backend.scalars(pair)) for pair in unknown.values())
             held = self._held(tuple(getattr(p, name) for name in unknown), bounds)
             p = p._replace(**dict(zip(unknown, held, strict=True)))
         return p._replace(vdrift=self._velocity(p.eField, p.temperature)) if self.link_vdrift_eField else p

@@ -1,6 +1,8 @@
-"""Gradients by the tape of compiled functions are those of JAX."""
+"""Derivatives of chains of compiled functions, which JAX does not trace, are those of JAX."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -8,6 +10,11 @@ import pytest
 from larndsim.backend import get_backend, installed
 
 jax = pytest.importorskip("jax") if "jax" in installed() else pytest.skip("jax is not installed", True)
+
+
+class Pair(NamedTuple):
+    wave: object
+    positive: object
 
 
 @pytest.fixture(scope="module")
@@ -26,21 +33,56 @@ def chain():
     return backend, run
 
 
+@pytest.fixture
+def not_by_jax(monkeypatch):
+    """JAX derives no function by itself."""
+
+    def refused(*_, **__):
+        raise AssertionError("traced")
+
+    monkeypatch.setattr(jax, "value_and_grad", refused)
+    monkeypatch.setattr(jax, "linearize", refused)
+
+
+A, B = np.linspace(-1.0, 2.0, 7), np.linspace(0.5, 1.5, 7)
+
+
 @pytest.mark.parametrize("keep", [True, False])
-def test_the_same_gradient(chain, keep):
+def test_the_same_gradient(chain, keep, request):
     backend, run = chain
-    a, b = np.linspace(-1.0, 2.0, 7), np.linspace(0.5, 1.5, 7)
 
     def loss(p, chained):
-        one, other, positive = (backend.chained(run, keep) if chained else run)(p["a"], p["b"] * b)
-        return (one * positive).sum() + (other**2).sum()
+        one, other, positive = (backend.chained(run, keep) if chained else run)(p["a"], p["b"] * B)
+        return (one * positive).sum() + 0.5 * (other**2).sum() / 3.0 - 1.0
 
-    start = {"a": a, "b": 1.3}
-    value, slopes = backend.value_and_grad(lambda p: loss(p, True), start)
+    start = {"a": A, "b": 1.3}
     known, expected = jax.value_and_grad(lambda p: loss(p, False))(start)
+    request.getfixturevalue("not_by_jax")
+    value, slopes = backend.value_and_grad(lambda p: loss(p, True), start)
     assert float(value) == pytest.approx(float(known), rel=1e-14)
     for name in start:
         np.testing.assert_allclose(slopes[name], expected[name], rtol=1e-13)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_same_jacobian(chain, keep, request):
+    backend, run = chain
+
+    def waves(p, chained):
+        one, other, positive = (backend.chained(run, keep) if chained else run)(p["a"] * A, B - p["b"])
+        return Pair(one + 2.0 * other, positive)
+
+    start = {"a": 1.1, "b": 1.3, "c": 1.0}
+    known, push = jax.linearize(lambda p: waves(p, False).wave, start)
+    expected = {name: push({other: float(other == name) for other in start}) for name in start}
+    backend.jacobian(lambda p: waves(p, True), start)  # what is compiled then is derived by JAX, once
+    request.getfixturevalue("not_by_jax")
+    value, columns = backend.jacobian(lambda p: waves(p, True), start)
+    np.testing.assert_allclose(value.wave, known, rtol=1e-14)
+    np.testing.assert_array_equal(value.positive, A > 0)
+    for name in start:
+        np.testing.assert_allclose(columns[name].wave, expected[name], rtol=1e-13, atol=1e-15)
+        assert columns[name].positive.shape == A.shape
 
 
 def test_what_does_not_move_has_no_slope(chain):
@@ -49,3 +91,44 @@ def test_what_does_not_move_has_no_slope(chain):
         lambda p: (backend.chained(run, True)(p["a"], np.ones(3))[1] * 0.0).sum() + p["c"], {"a": np.ones(3), "c": 2.0}
     )
     assert float(value) == 2.0 and float(slopes["c"]) == 1.0 and not np.asarray(slopes["a"]).any()
+
+
+@pytest.mark.parametrize(
+    "between",
+    [jax.numpy.sin, lambda x: x[::-1], lambda x: jax.numpy.stack([x, x])[1], lambda x: x.max() * x, jax.jit(lambda x: x)],
+    ids=["sin", "index", "stack", "method", "jit"],
+)
+def test_what_stand_ins_do_not_know_is_left_to_jax(chain, between):
+    backend, run = chain
+    start = {"a": A, "b": 1.3}
+
+    def loss(p):
+        return (between(run(p["a"], p["b"] * B)[0]) ** 2).sum()
+
+    value, slopes = backend.value_and_grad(loss, start)
+    known, expected = jax.value_and_grad(loss)(start)
+    assert float(value) == pytest.approx(float(known), rel=1e-14)
+    for name in start:
+        np.testing.assert_allclose(slopes[name], expected[name], rtol=1e-13)
+    waves, columns = backend.jacobian(lambda p: between(run(A * p["b"], B)[0]), {"b": 1.3})
+    known, step = jax.jvp(lambda b: between(run(A * b, B)[0]), (1.3,), (1.0,))
+    np.testing.assert_allclose(waves, known, rtol=1e-14)
+    np.testing.assert_allclose(columns["b"], step, rtol=1e-13)
+
+
+def test_no_array_is_made_of_a_stand_in(chain):
+    """That would lose the gradient without a word: JAX refuses its own stand-ins, too."""
+    backend, run = chain
+    with pytest.raises(jax.errors.TracerArrayConversionError):
+        backend.value_and_grad(lambda p: np.asarray(run(p["a"], B)[0]).sum(), {"a": A})
+
+
+def test_derivatives_of_derivatives(chain):
+    backend, run = chain
+
+    def slope(p):
+        return backend.value_and_grad(lambda q: (run(q["a"], B)[0] ** 2).sum() * p["b"], {"a": A * p["b"]})[1]["a"]
+
+    _, slopes = backend.value_and_grad(lambda p: slope(p).sum(), {"b": 1.3})
+    expected = jax.grad(lambda b: jax.grad(lambda a: (run(a, B)[0] ** 2).sum() * b)(A * b).sum())(1.3)
+    np.testing.assert_allclose(slopes["b"], expected, rtol=1e-12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import eagerpy as ep
@@ -42,9 +42,9 @@ class Backend(ABC):
     def numpy(self, value: Any) -> np.ndarray:
         """A native array as a NumPy array, without its gradient."""
 
-    def scalar(self, value: Any) -> Any:
-        """A number as the compiled functions take it: of the backend's dtype, its gradient kept."""
-        return self.asarray(value)
+    def scalars(self, values: Iterable[Any]) -> list[Any]:
+        """Numbers as native arrays of the backend's dtype, their gradients kept."""
+        return [self.asarray(value) for value in values]
 
     def is_concrete(self, value: Any) -> bool:
         """Whether the value is known now, rather than a stand-in of a transformation."""

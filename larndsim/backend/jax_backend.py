@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from .base import Backend, Cost, native
-from .jax_tape import Compiled, Moving, replayed, value_and_grad
+from .jax_tape import Compiled, StandIn, alone, jacobian, value_and_grad
 from .tree import STATIC
 
 for kind in STATIC:
@@ -40,22 +40,22 @@ class JAXBackend(Backend):
         _keep_compiled()
 
     def asarray(self, value: Any) -> Any:
-        if isinstance(value, jax.Array | Moving):
+        if isinstance(value, jax.Array | StandIn):
             other = value.dtype != self.dtype and jax.numpy.issubdtype(value.dtype, jax.numpy.floating)
             return value.astype(self.dtype) if other else value
         array = np.asarray(value)
         return jax.device_put(np.asarray(array, dtype=self._dtype_of(array)), self._device)
 
-    def scalar(self, value: Any) -> Any:
-        if isinstance(value, jax.Array | Moving):
-            return self.asarray(value)
-        return np.asarray(value, dtype=self.dtype)  # the compiled function moves it to the device by itself
+    def scalars(self, values: Iterable[Any]) -> list[Any]:
+        values = [v if isinstance(v, jax.Array | StandIn) else np.asarray(v, dtype=self.dtype) for v in values]
+        put = iter(jax.device_put([v for v in values if isinstance(v, np.ndarray)], self._device))  # all at once
+        return [next(put) if isinstance(v, np.ndarray) else self.asarray(v) for v in values]
 
     def numpy(self, value: Any) -> np.ndarray:
         return np.asarray(value)
 
     def is_concrete(self, value: Any) -> bool:
-        return not isinstance(value, jax.core.Tracer | Moving)
+        return not isinstance(value, jax.core.Tracer | StandIn)
 
     def compile(self, function: Callable[..., Any], moves: tuple[int, ...] = ()) -> Callable[..., Any]:
         return _compiled(function, moves)
@@ -64,25 +64,17 @@ class JAXBackend(Backend):
         """Where nothing is kept, each waits until it is done: JAX would begin the next before memory is free."""
 
         def run(*trees: Any) -> Any:
-            leaves = jax.tree.leaves(trees)
-            if any(isinstance(leaf, Moving) for leaf in leaves):
-                return replayed(function, trees)
-            if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees)):
                 return jax.checkpoint(function)(*trees)
-            return jax.block_until_ready(function(*trees))
+            return alone(function, trees)
 
         return function if keep else run
 
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
-        return value_and_grad(function, {name: self.scalar(value) for name, value in values.items()})
+        return value_and_grad(function, dict(zip(values, self.scalars(values.values()), strict=True)))
 
     def jacobian(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
-        primals = {name: self.asarray(value) for name, value in values.items()}
-        value, push = jax.linearize(function, primals)
-        unit = dict(zip(primals, np.eye(len(primals), dtype=self.dtype), strict=True))
-        # all columns at once: they share what a direction does not change; the lambda, since JAX would print `push`
-        moved = jax.vmap(lambda step: push(step))(unit)
-        return value, {name: jax.tree.map(lambda leaf, row=row: leaf[row], moved) for row, name in enumerate(primals)}
+        return jacobian(function, dict(zip(values, self.scalars(values.values()), strict=True)))
 
     def synchronize(self) -> None:
         jax.effects_barrier()

@@ -1,15 +1,16 @@
-"""Gradients of a chain of compiled functions without tracing the chain.
+"""Derivatives of a chain of compiled functions without tracing the chain.
 
 JAX works out the derivative of what is compiled anew at each call, in Python, which takes longer than a small batch
-computes. So the chain is given stand-ins of what moves: compiled functions take them and note on their tape how to go
-back. Stand-ins know a little arithmetic; whatever else they meet refuses them, and then JAX derives the function itself.
+computes. So the chain is given stand-ins of what moves. Backwards (`Moving`), compiled functions note on a tape how to
+go back; forwards (`Pushed`), they carry along how all moves. Stand-ins know a little arithmetic; whatever else they
+meet refuses them, and then JAX derives the function by itself.
 """
 
 from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from itertools import compress, islice
 from typing import Any, NamedTuple
@@ -18,12 +19,10 @@ import jax
 import numpy as np
 
 
-class Moving:
-    """Stands for an array that moves with what a gradient is taken by."""
+class StandIn:
+    """Stands for an array."""
 
-    def __init__(self, array: Any, tape: Tape) -> None:
-        self.array, self.tape = array, tape
-
+    array: Any
     __array_ufunc__ = None  # NumPy leaves arithmetic to the stand-in
     shape = property(lambda self: self.array.shape)
     dtype = property(lambda self: self.array.dtype)
@@ -33,7 +32,21 @@ class Moving:
         return len(self.array)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
-        raise TypeError("its gradient would be lost")
+        raise TypeError("its derivative would be lost")
+
+
+class Moving(StandIn):
+    """Stands for an array that moves with what a gradient is taken by."""
+
+    def __init__(self, array: Any, tape: Tape) -> None:
+        self.array, self.tape = array, tape
+
+
+class Pushed(StandIn):
+    """Stands for an array that moves by `steps` (direction, ...)."""
+
+    def __init__(self, array: Any, steps: Any) -> None:
+        self.array, self.steps = array, steps
 
 
 class Call(NamedTuple):
@@ -52,10 +65,9 @@ class Tape:
 
     def outputs(self, tree: Any, inputs: list[Moving], back: Callable[[list[list[Any]]], list[Any]]) -> Any:
         """Stand-ins for what came of a call, where it is real numbers."""
-        leaves, shape = jax.tree.flatten(tree)
-        leaves = [Moving(leaf, self) if _is_real(leaf) else leaf for leaf in leaves]
-        self.calls.append(Call(inputs, _moving(leaves), back))
-        return jax.tree.unflatten(shape, leaves)
+        outputs = [Moving(leaf, self) for leaf in _reals(tree)]
+        self.calls.append(Call(inputs, outputs, back))
+        return _replaced(tree, outputs)
 
     def pull(self, inputs: list[Moving], outputs: list[Moving], slopes: list[list[Any]]) -> list[Any]:
         """Slopes by the inputs from those by the outputs."""
@@ -80,22 +92,27 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], moves: tuple[int, ...] = ()) -> None:
         self.moves, self.plain = moves, jax.jit(function)
         self.forwards = jax.jit(partial(_forwards, function), static_argnums=(0, 1))
+        self.pushes = jax.jit(partial(_pushes, function), static_argnums=(0, 1))
 
     def __call__(self, *trees: Any) -> Any:
         parts, shapes = zip(*map(jax.tree.flatten, trees), strict=True)
         leaves = [leaf for part in parts for leaf in part]
-        moves = [isinstance(leaf, Moving) for leaf in leaves]
-        if not any(moves) and not self.moves or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        moving = [leaf for leaf in leaves if isinstance(leaf, StandIn)]
+        if not moving and not self.moves or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return self.plain(*trees)
+        moves = [isinstance(leaf, StandIn) for leaf in leaves]
+        arrays = [leaf.array if moves else leaf for leaf, moves in zip(leaves, moves, strict=True)]
+        if moving and isinstance(moving[0], Pushed):
+            inputs, others = _split(arrays, moves)
+            outputs, steps = self.pushes(shapes, tuple(moves), inputs, [leaf.steps for leaf in moving], others)
+            return _replaced(outputs, map(Pushed, _reals(outputs), steps))
         likely = [row in self.moves and _is_real(leaf) for row, part in enumerate(parts) for leaf in part]
         active = tuple(map(operator.or_, likely, moves))
-        arrays = [leaf.array if moving else leaf for leaf, moving in zip(leaves, moves, strict=True)]
-        inputs, others = (list(compress(arrays, chosen)) for chosen in (active, map(operator.not_, active)))
+        inputs, others = _split(arrays, active)
         outputs, pull = self.forwards(shapes, active, inputs, others)
-        if not any(moves):
+        if not moving:
             return outputs
         wanted, given = tuple(compress(moves, active)), pull.needed([*inputs, *others])
-        moving = _moving(leaves)
         return moving[0].tape.outputs(outputs, moving, partial(_backwards, wanted, pull, given, _reals(outputs)))
 
 
@@ -114,10 +131,35 @@ def value_and_grad(function: Callable[[dict[str, Any]], Any], values: dict[str, 
     return jax.value_and_grad(function)(values)
 
 
-def replayed(function: Callable[..., Any], trees: Any) -> Any:
-    """What a function of stand-ins gives; it is called again on the way back, and nothing is kept until then."""
+def jacobian(function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Value of a function of scalars, and how it moves with each, in the same two ways."""
+    unit = np.eye(len(values), dtype=next(iter(values.values())).dtype)
+    if not any(isinstance(value, jax.core.Tracer) for value in values.values()):
+        inputs = {name: Pushed(value, unit[row]) for row, (name, value) in enumerate(values.items())}
+        try:
+            leaves, shape = jax.tree.flatten(function(inputs))
+        except Exception:  # noqa: BLE001, whatever it is: JAX will say so, too
+            pass
+        else:
+            arrays = [leaf.array if isinstance(leaf, Pushed) else leaf for leaf in leaves]
+            still = [np.zeros((len(unit), *np.shape(array)), unit.dtype) for array in arrays]
+            steps = [leaf.steps if isinstance(leaf, Pushed) else none for leaf, none in zip(leaves, still, strict=True)]
+            columns = (jax.tree.unflatten(shape, row) for row in _rows(steps))
+            return jax.tree.unflatten(shape, arrays), dict(zip(values, columns, strict=True))
+    value, push = jax.linearize(function, values)
+    # all columns at once: they share what a direction does not change; the lambda, since JAX would print `push`
+    moved = jax.vmap(lambda step: push(step))(dict(zip(values, unit, strict=True)))
+    return value, {name: jax.tree.map(lambda leaf, row=row: leaf[row], moved) for row, name in enumerate(values)}
+
+
+def alone(function: Callable[..., Any], trees: Any) -> Any:
+    """What a function gives, when it is done. On the way back it is called again, and nothing is kept until then."""
     leaves, shape = jax.tree.flatten(trees)
-    moving = _moving(leaves)
+    moving = [leaf for leaf in leaves if isinstance(leaf, Moving)]
+    if not moving:
+        outputs = function(*trees)
+        jax.block_until_ready([leaf.array if isinstance(leaf, Pushed) else leaf for leaf in jax.tree.leaves(outputs)])
+        return outputs
 
     def run(instead: list[Any]) -> Any:
         source = iter(instead)
@@ -167,15 +209,26 @@ jax.tree_util.register_pytree_node(
 
 def _forwards(function: Any, shapes: Any, active: tuple[bool, ...], inputs: list[Any], others: list[Any]) -> Any:
     """What a function gives, and the way back to its `inputs` from what of it are real numbers."""
-
-    def of(inputs: list[Any]) -> tuple[list[Any], Any]:
-        sources = {True: iter(inputs), False: iter(others)}
-        leaves = iter([next(sources[moves]) for moves in active])
-        outputs = function(*(jax.tree.unflatten(shape, islice(leaves, shape.num_leaves)) for shape in shapes))
-        return _reals(outputs), outputs
-
-    _, pull, outputs = jax.vjp(of, inputs, has_aux=True)
+    _, pull, outputs = jax.vjp(partial(_on_leaves, function, shapes, active, others), inputs, has_aux=True)
     return outputs, Pull.made_of(pull, [*inputs, *others])
+
+
+def _pushes(
+    function: Any, shapes: Any, active: tuple[bool, ...], inputs: list[Any], steps: list[Any], others: list[Any]
+) -> tuple[Any, list[Any]]:
+    """What a function gives, and how what of it are real numbers moves by `steps` of its inputs."""
+    _, push, outputs = jax.linearize(partial(_on_leaves, function, shapes, active, others), inputs, has_aux=True)
+    return outputs, jax.vmap(push)(steps)
+
+
+def _on_leaves(
+    function: Any, shapes: Any, active: tuple[bool, ...], others: list[Any], inputs: list[Any]
+) -> tuple[list[Any], Any]:
+    """What a function of trees gives, of whose leaves the `active` ones are `inputs`: real numbers, and all."""
+    sources = {True: iter(inputs), False: iter(others)}
+    leaves = iter([next(sources[moves]) for moves in active])
+    outputs = function(*(jax.tree.unflatten(shape, islice(leaves, shape.num_leaves)) for shape in shapes))
+    return _reals(outputs), outputs
 
 
 @partial(jax.jit, static_argnums=0)
@@ -191,8 +244,20 @@ def _sums(arrays: list[Any], slopes: list[list[Any]]) -> list[Any]:
     return [sum(some, start=jax.numpy.zeros_like(array)) for array, some in zip(arrays, slopes, strict=True)]
 
 
-def _moving(leaves: list[Any]) -> list[Moving]:
-    return [leaf for leaf in leaves if isinstance(leaf, Moving)]
+@jax.jit
+def _rows(arrays: list[Any]) -> list[list[Any]]:
+    return [[array[row] for array in arrays] for row in range(len(arrays[0]))]
+
+
+def _split(arrays: list[Any], chosen: Iterable[bool]) -> tuple[list[Any], list[Any]]:
+    """Those that are chosen, and the others."""
+    return [*compress(arrays, chosen)], [*compress(arrays, map(operator.not_, chosen))]
+
+
+def _replaced(tree: Any, instead: Iterable[Any]) -> Any:
+    """The same tree with other leaves, where it has real numbers."""
+    source = iter(instead)
+    return jax.tree.map(lambda leaf: next(source) if _is_real(leaf) else leaf, tree)
 
 
 def _reals(tree: Any) -> list[Any]:
@@ -215,5 +280,5 @@ def _noted(name: str) -> Callable[..., Any]:
 
 
 for _name in "add radd sub rsub mul rmul truediv rtruediv pow neg".split():
-    setattr(Moving, f"__{_name}__", _noted(f"__{_name}__"))
-Moving.sum = _noted("sum")
+    setattr(StandIn, f"__{_name}__", _noted(f"__{_name}__"))
+StandIn.sum = _noted("sum")
