@@ -6,17 +6,30 @@ import argparse
 import itertools
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Budget, PeakMemory, Timing, device_memory, in_fresh_process, once, timed, unit
+from benchmarks.measure import (
+    Budget,
+    PeakMemory,
+    Timing,
+    device_memory,
+    in_fresh_process,
+    once,
+    repeated,
+    summary,
+    timed,
+    unit,
+)
 from benchmarks.report import COLOURS, Columns, ms, new_figure, number, one_line, save, table, text
 from benchmarks.samples import PLANS, Setup, error_against_float64, muons, parts, waiter, work_on
 from larndsim.backend import DTYPES, get_backend, installed
 from larndsim.errors import ArgumentError
 
+TURNS = 5  # that the steps take, so that a slow minute of the machine does not meet one of them alone
 STEPS = ("forward", "gradient", "jacobian", "hits")
 COLUMNS: Columns = {
     "cm": number("length", ".0f"),
@@ -40,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--plans", nargs="+", choices=sorted(PLANS), default=sorted(PLANS, reverse=True))
     parser.add_argument("--batch", type=int, default=10_000, help="segments that are simulated at once")
-    parser.add_argument("--seconds", type=float, default=1.0, help="that each figure is measured for, after 5 runs")
+    parser.add_argument("--seconds", type=float, default=1.0, help="that each figure is measured for, at least")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
 
 
@@ -114,7 +127,6 @@ def measured(setup: Setup, length: float, batch: int, budget: Budget) -> dict[st
     """One row, in a process of its own. Memory is the peak over everything but the check of the accuracy."""
     segments = muons(length)
     batched = list(parts(segments, batch))
-    scale = unit()
     simulator = setup.simulator()
     wait = waiter(simulator)
     memory = PeakMemory()
@@ -123,15 +135,19 @@ def measured(setup: Setup, length: float, batch: int, budget: Budget) -> dict[st
     few = Budget(3, budget.seconds)
     plan_time = timed(lambda: [setup.prepare(simulator, part) for part in batched], wait, few)
     work = work_on(simulator, batches)
-    row: dict[str, Any] = {"length": length, "segments": len(segments.dE), **setup._asdict(), "unit": scale}
+    row: dict[str, Any] = {"length": length, "segments": len(segments.dE), **setup._asdict()}
     row |= {"plan_time": plan_time, "pixels": sum(len(batch.all_pixels().ix) for batch in batches)}
-    for name in ("forward", "hits", "gradient", "jacobian"):
-        function = getattr(work, name)
-        if name == "gradient":
-            work.targets()
-        if function is not None:
-            row[f"first_{name}"] = Timing(once(function, wait)[1], 0.0, 1)
-            row[name] = timed(function, wait, budget)
+    spent: dict[str, list[float]] = defaultdict(list)
+    for _, name in itertools.product(range(TURNS), ("unit", "forward", "hits", "gradient", "jacobian")):
+        function = getattr(work, name, None)
+        if name == "unit":
+            spent[name].append(unit(3).median)
+        elif function is not None:
+            if name == "gradient":
+                work.targets()
+            row.setdefault(f"first_{name}", Timing(once(function, wait)[1], 0.0, 1))
+            spent[name] += repeated(function, wait, Budget(1, budget.seconds / TURNS))
+    row |= {name: summary(runs) for name, runs in spent.items()}
     row |= {"memory": memory.peak(), "device_memory": device_memory()}
     row["cm_per_s"] = 1e3 * length / row["forward"].median
     row["error"] = error_against_float64(setup, simulator, batched[0])

@@ -46,11 +46,21 @@ class Budget(NamedTuple):
 
 def timed(function: Callable[[], Any], wait: Callable[[Any], Any], budget: Budget) -> Timing:
     """Time a function that has been called before; `wait(result)` returns when the device has computed the result."""
-    seconds: list[float] = []
-    while len(seconds) < budget.runs or (sum(seconds) < budget.seconds and len(seconds) < budget.most):
-        seconds.append(once(function, wait)[1] / 1e3)
-    low, median, high = np.percentile(seconds, [25, 50, 75]) * 1e3
-    return Timing(float(median), float(high - low), len(seconds))
+    return summary(repeated(function, wait, budget))
+
+
+def repeated(function: Callable[[], Any], wait: Callable[[Any], Any], budget: Budget) -> list[float]:
+    """ms of each run."""
+    spent: list[float] = []
+    while len(spent) < budget.runs or (sum(spent) < 1e3 * budget.seconds and len(spent) < budget.most):
+        spent.append(once(function, wait)[1])
+    return spent
+
+
+def summary(spent: list[float]) -> Timing:
+    """Of the ms of several runs."""
+    low, median, high = np.percentile(spent, [25, 50, 75])
+    return Timing(float(median), float(high - low), len(spent))
 
 
 def once(function: Callable[[], Any], wait: Callable[[Any], Any]) -> tuple[Any, float]:

@@ -124,7 +124,9 @@ class Simulator:
             bounds = tuple(tuple(self.backend.scalars(pair)) for pair in unknown.values())
             held = self._held(tuple(getattr(p, name) for name in unknown), bounds)
             p = p._replace(**dict(zip(unknown, held, strict=True)))
-        return p._replace(vdrift=self._velocity(p.eField, p.temperature)) if self.link_vdrift_eField else p
+        if not self.link_vdrift_eField:
+            return p
+        return p._replace(vdrift=self.backend.asarray(self._velocity(p.eField, p.temperature)))
 
     def _charge_of_part(self, members: Members, part: Part, *inputs: Any) -> Any:
         """The waveforms of the pixels of a part, on their windows."""

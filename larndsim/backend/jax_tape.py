@@ -98,7 +98,7 @@ class Compiled:
         parts, shapes = zip(*map(jax.tree.flatten, trees), strict=True)
         leaves = [leaf for part in parts for leaf in part]
         moving = [leaf for leaf in leaves if isinstance(leaf, StandIn)]
-        if not moving and not self.moves or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if (not moving and not self.moves) or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return self.plain(*trees)
         moves = [isinstance(leaf, StandIn) for leaf in leaves]
         arrays = [leaf.array if moves else leaf for leaf, moves in zip(leaves, moves, strict=True)]
@@ -123,7 +123,7 @@ def value_and_grad(function: Callable[[dict[str, Any]], Any], values: dict[str, 
         inputs = {name: Moving(value, tape) for name, value in values.items()}
         try:
             value = function(inputs)
-        except Exception:  # noqa: BLE001, whatever it is: JAX will say so, too
+        except Exception:  # whatever it is, JAX will say so, too
             value = None
         if isinstance(value, Moving) and not value.ndim:
             one = np.ones((), value.dtype)
@@ -138,7 +138,7 @@ def jacobian(function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) 
         inputs = {name: Pushed(value, unit[row]) for row, (name, value) in enumerate(values.items())}
         try:
             leaves, shape = jax.tree.flatten(function(inputs))
-        except Exception:  # noqa: BLE001, whatever it is: JAX will say so, too
+        except Exception:  # whatever it is, JAX will say so, too
             pass
         else:
             arrays = [leaf.array if isinstance(leaf, Pushed) else leaf for leaf in leaves]
@@ -279,6 +279,6 @@ def _noted(name: str) -> Callable[..., Any]:
     return lambda *operands: compiled(*operands)
 
 
-for _name in "add radd sub rsub mul rmul truediv rtruediv pow neg".split():
+for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow", "neg"):
     setattr(StandIn, f"__{_name}__", _noted(f"__{_name}__"))
 StandIn.sum = _noted("sum")
