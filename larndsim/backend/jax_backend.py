@@ -38,9 +38,11 @@ class JAXBackend(Backend):
         _keep_compiled()
 
     def asarray(self, value: Any) -> Any:
-        if isinstance(value, jax.Array | StandIn):
+        if isinstance(value, jax.Array):
             other = value.dtype != self.dtype and jax.numpy.issubdtype(value.dtype, jax.numpy.floating)
             return value.astype(self.dtype) if other else value
+        if isinstance(value, StandIn):
+            return value
         array = np.asarray(value)
         return jax.device_put(np.asarray(array, dtype=self._dtype_of(array)), self._device)
 

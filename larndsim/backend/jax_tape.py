@@ -30,6 +30,7 @@ class StandIn:
     """Stands for an array."""
 
     array: Any
+    sum: Callable[[], Any]
     __array_ufunc__ = None  # NumPy leaves arithmetic to the stand-in
     shape = property(lambda self: self.array.shape)
     dtype = property(lambda self: self.array.dtype)
@@ -104,23 +105,23 @@ class Compiled:
     def __call__(self, *trees: Any) -> Any:
         parts, shapes = zip(*map(jax.tree.flatten, trees), strict=True)
         leaves = [leaf for part in parts for leaf in part]
-        moving = [leaf for leaf in leaves if isinstance(leaf, StandIn)]
-        if (not moving and not self.moves) or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-            return self.plain(*trees)
         moves = [isinstance(leaf, StandIn) for leaf in leaves]
-        arrays = [leaf.array if moves else leaf for leaf, moves in zip(leaves, moves, strict=True)]
-        if moving and isinstance(moving[0], Pushed):
+        if not (any(moves) or self.moves) or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return self.plain(*trees)
+        arrays = [leaf.array if isinstance(leaf, StandIn) else leaf for leaf in leaves]
+        if pushed := [leaf for leaf in leaves if isinstance(leaf, Pushed)]:
             inputs, others = _split(arrays, moves)
-            outputs, steps = self.pushes(shapes, tuple(moves), inputs, [leaf.steps for leaf in moving], others)
+            outputs, steps = self.pushes(shapes, tuple(moves), inputs, [leaf.steps for leaf in pushed], others)
             return _replaced(outputs, map(Pushed, _reals(outputs), steps))
         likely = [row in self.moves and _is_real(leaf) for row, part in enumerate(parts) for leaf in part]
         active = tuple(map(operator.or_, likely, moves))
         inputs, others = _split(arrays, active)
         outputs, pull = self.forwards(shapes, active, inputs, others)
-        if not moving:
-            return outputs
-        wanted, given = tuple(compress(moves, active)), pull.needed([*inputs, *others])
-        return moving[0].tape.outputs(outputs, moving, partial(_backwards, wanted, pull, given, _reals(outputs)))
+        if moving := [leaf for leaf in leaves if isinstance(leaf, Moving)]:
+            wanted, given = tuple(compress(moves, active)), pull.needed([*inputs, *others])
+            back = partial(_backwards, wanted, pull, given, _reals(outputs))
+            return moving[0].tape.outputs(outputs, moving, back)
+        return outputs
 
 
 def value_and_grad(function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -176,9 +177,8 @@ def alone(function: Callable[..., Any], trees: Any) -> Any:
     def back(slopes: list[list[Any]]) -> list[Any]:
         tape = Tape()
         again = [Moving(each.array, tape) for each in moving]
-        pairs = zip(_reals(run(again)), slopes, strict=True)
-        outputs, slopes = zip(*(pair for pair in pairs if isinstance(pair[0], Moving)), strict=True)
-        return jax.block_until_ready(tape.pull(again, [*outputs], [*slopes]))
+        pairs = [pair for pair in zip(_reals(run(again)), slopes, strict=True) if isinstance(pair[0], Moving)]
+        return jax.block_until_ready(tape.pull(again, *map(list, zip(*pairs, strict=True))))
 
     outputs = jax.block_until_ready(run([each.array for each in moving]))
     return moving[0].tape.outputs(outputs, moving, back)
