@@ -15,7 +15,7 @@ from larndsim import charge as stage4
 from larndsim import recording
 from larndsim.backend import DTYPES, installed
 
-STAGES = ("plan", "lines", "clouds", "seen", "shown", "merged", "recorded", "charge", "hits")
+STAGES = ("plan", "lines", "points", "arrivals", "clouds", "seen", "shown", "merged", "recorded", "charge", "hits")
 COLUMNS: Columns = {
     "backend": text("backend"),
     "classes": number("classes", "d"),
@@ -73,9 +73,13 @@ def one_by_one(simulator: larndsim.Simulator, batch: Any, functions: dict[str, A
     parameters = larndsim.Parameters(*map(simulator.backend.asarray, simulator.checked(None, batch.fixed.limits)))
     for members, part in zip(batch.fixed.members, batch.parts, strict=True):
         lines = clock("lines", functions["lines"], batch.deposits, batch.frame, stage4.shifts_of(parameters))
-        signals = []
-        for size, response in zip(part.classes, part.responses, strict=True):
-            cloud = clock("clouds", functions["clouds"], size, response, lines, batch.frame.module, parameters)
+        bunches, signals = [], []
+        for bunch in part.bunches:
+            points = clock("points", functions["points"], bunch, lines, batch.frame.module)
+            arrivals = clock("arrivals", functions["arrivals"], points, parameters)
+            bunches.append(stage4.Cloud(points.x, points.y, *arrivals))
+        for size, response, place in zip(part.classes, part.responses, members.places, strict=True):
+            cloud = clock("clouds", functions["clouds"], size, response, bunches[place.bunch], place.first)
             start, end = functions["ends"](cloud)
             seen = clock("seen", functions["seen"], cloud, start, size, response)
             signals.append(stage4.Signal(start, end, clock("shown", functions["shown"], seen, response)))
@@ -91,7 +95,9 @@ def compiled_stages(simulator: larndsim.Simulator) -> dict[str, Any]:
     settings, electronics = simulator.detector.electronics, simulator.electronics
     stages = {
         "lines": stage4.lines_in_boxes,
-        "clouds": partial(stage4.clouds_of, model=model),
+        "points": stage4.points_of,
+        "arrivals": partial(stage4.arrivals_of, model=model),
+        "clouds": stage4.clouds_of,
         "ends": stage4.first_and_last,
         "seen": stage4.seen,
         "shown": stage4.shown,

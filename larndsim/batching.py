@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from .backend import Backend, map_leaves, static
-from .data.batch import Deposits, Fixed, Frame, Part, Pixels, Window
+from .data.batch import Deposits, Fixed, Frame, Members, Part, Pixels, Window
 from .data.segments import Segments
 from .detector.geometry import Geometry, plane_of
 from .memory import split
 from .pixelization import Plan, Ranges, bursts_of, frames, local_lines, plan, times_in
 from .response import TICK
-from .size_classes import Shape, fill, sort_into_classes, window_length
+from .size_classes import Shape, bunched, fill, sort_into_classes, window_length
 
 static(Fixed)
 
@@ -28,7 +28,7 @@ def make_batch(
     respond: Callable[..., Any],
     backend: Backend,
     memory: float,
-) -> tuple[Deposits, Frame, list[tuple[Part, tuple[Pixels, ...]]]]:
+) -> tuple[Deposits, Frame, list[tuple[Part, Members]]]:
     """Plan the segments for all parameters within `ranges` and sort their pixels into size classes.
 
     `respond(pitch, resolution)` gives the folded response, on the device. Each part takes no more than `memory`.
@@ -57,17 +57,16 @@ def _part(
     length: int,
     respond: Callable[..., Any],
     backend: Backend,
-) -> tuple[Part, tuple[Pixels, ...]]:
+) -> tuple[Part, Members]:
     """Some size classes on the device, without what stands behind their pixels; and who these are."""
-    filled = [fill(planned, frame, shape, members, length) for shape, members in entries]
-    part = Part(
-        classes=tuple(map_leaves(backend.asarray, size) for size, _ in filled),
-        responses=tuple(respond(shape.pitch, shape.resolution) for shape, _ in entries),
-        windows=tuple(map_leaves(backend.asarray, window) for _, window in filled),
-        recorders=(),
-    )
-    pixels = (_pixels(planned, members, window) for (_, members), (_, window) in zip(entries, filled, strict=True))
-    return part, tuple(pixels)
+    filled = (fill(planned, frame, shape, members, length) for shape, members in entries)
+    nodes, classes, windows = map(list, zip(*filled, strict=True))
+    bunches, places = bunched(nodes)
+    responses = tuple(respond(shape.pitch, shape.resolution) for shape, _ in entries)
+    arrays = map_leaves(backend.asarray, (bunches, tuple(classes), tuple(windows)))
+    part = Part(bunches=arrays[0], classes=arrays[1], responses=responses, windows=arrays[2], recorders=())
+    pixels = (_pixels(planned, members, window) for (_, members), window in zip(entries, windows, strict=True))
+    return part, Members(tuple(pixels), places, groups=())
 
 
 def _deposits(segments: Segments, geometry: Geometry, frame: Frame, plane: np.ndarray, t: np.ndarray) -> Deposits:

@@ -10,14 +10,13 @@ The kernel already holds part of the spread in time, so that it and the density 
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import eagerpy as ep
 
 from .backend.operations import (
     constant,
-    cos,
+    cut,
     floor,
     matmul,
     take,
@@ -27,7 +26,7 @@ from .backend.operations import (
     with_derivative,
 )
 from .clipping import Line, clip
-from .data.batch import Deposits, Frame, SizeClass, Window
+from .data.batch import Bunch, Deposits, Frame, SizeClass, Window
 from .detector.parameters import Parameters
 from .drifting import drift
 from .induction import SEEN_BY_CHANNELS, Nodes, Tables
@@ -53,12 +52,25 @@ class Row(NamedTuple):
     direction: Any
 
 
-class Cloud(NamedTuple):
-    """The charge of each node when it reaches the plane. Axes: (pixel, node)."""
+class Point(NamedTuple):
+    """Each node, before its charge drifts. Axis: (node,)."""
 
-    charge: Any  # electrons
     x: Any  # cm from the pixel's centre
     y: Any
+    distance: Any  # cm, to the anode
+    t: Any  # us from the event's reference time
+    dE: Any  # MeV of its segment, within the TPC
+    dEdx: Any
+    cos2: Any  # of the angle between segment and drift
+    module: Any
+
+
+class Cloud(NamedTuple):
+    """The charge of each node when it reaches the plane. Axes: (node,), or (pixel, node)."""
+
+    x: Any  # cm from the pixel's centre
+    y: Any
+    charge: Any  # electrons; of the whole segment, until the nodes take their shares
     variance_T: Any  # cm2, across the drift
     arrival: Any  # us from the event's reference time
     variance_t: Any  # us2, of the arrival
@@ -83,65 +95,62 @@ def lines_in_boxes(deposits: Deposits, frame: Frame, shifts: tuple[Any, ...]) ->
     return ep.stack(columns, axis=-1)
 
 
-def clouds_of(
-    size: SizeClass, response: Response, lines: Any, module: Any, parameters: Parameters, model: str
-) -> Cloud:
-    """Quench and drift the nodes of a size class: clouds as wide as its response resolves. Axes: (pixel, node).
-
-    `lines` are the `lines_in_boxes`, `module` is that of each segment.
-    """
-    table = take(lines, size.segment)
-    line = Row(*(table[:, :, column] for column in range(len(Row._fields))))
-    p = per_node(parameters, module, size.segment)
-    u = line.enter + line.inside * size.position
-    d = -line.direction * (line.z + u * line.dz)
-    drifted = drift(d, line.t, p)
-    length2 = line.dx**2 + line.dy**2 + line.dz**2
-    cos2 = line.dz**2 / ep.where(length2 > 0.0, length2, ep.ones_like(length2))
-    return Cloud(
-        charge=quench(line.dE, line.dEdx, cos2, p, model) * drifted.survival * line.inside * size.weight,
-        x=line.x + u * line.dx - size.x,
-        y=line.y + u * line.dy - size.y,
-        variance_T=ep.maximum(drifted.variance_T, response.smallest[0] ** 2),
-        arrival=drifted.arrival,
-        variance_t=ep.maximum(drifted.variance_t - response.kernel_variance, response.smallest[1]),
+def points_of(nodes: Bunch, lines: Any, module: Any) -> Point:
+    """Where the nodes of a bunch are; `lines` are the `lines_in_boxes`, `module` is that of each segment."""
+    table = take(lines, nodes.segment)
+    line = Row(*(table[:, column] for column in range(len(Row._fields))))
+    u = line.enter + line.inside * nodes.position
+    length2 = line.dx * line.dx + line.dy * line.dy + line.dz * line.dz
+    return Point(
+        x=line.x + u * line.dx - nodes.x,
+        y=line.y + u * line.dy - nodes.y,
+        distance=-line.direction * (line.z + u * line.dz),
+        t=line.t,
+        dE=line.dE * line.inside,
+        dEdx=line.dEdx,
+        cos2=line.dz * line.dz / ep.where(length2 > 0.0, length2, ep.ones_like(length2)),
+        module=take(module, nodes.segment),
     )
 
 
-def pixel_signals(
-    size: SizeClass, response: Response, lines: Any, module: Any, parameters: Parameters, model: str
-) -> Signal:
-    """The cumulative charge of all pixels of a size class."""
+def arrivals_of(points: Point, parameters: Parameters, model: str) -> tuple[Any, Any, Any, Any]:
+    """Quench and drift: charge, its variance across the drift, its arrival, the variance of that. Axis: (node,)."""
+    p = Parameters(*(per_segment(value, points.module) for value in parameters))
+    drifted = drift(points.distance, points.t, p)
+    charge = quench(points.dE, points.dEdx, points.cos2, p, model) * drifted.survival
+    return charge, drifted.variance_T, drifted.arrival, drifted.variance_t
 
-    cloud = clouds_of(size, response, lines, module, parameters, model)
+
+def clouds_of(size: SizeClass, response: Response, bunch: Cloud, first: Any) -> Cloud:
+    """Those of a size class, from node `first` of their bunch on: as wide as its response resolves. (pixel, node)."""
+    pixels, nodes = size.weight.shape
+    cloud = Cloud(*(cut(column, first, pixels * nodes).reshape((pixels, nodes)) for column in bunch))
+    return cloud._replace(
+        charge=cloud.charge * size.weight,
+        variance_T=ep.maximum(cloud.variance_T, response.smallest[0] ** 2),
+        variance_t=ep.maximum(cloud.variance_t - response.kernel_variance, response.smallest[1]),
+    )
+
+
+def pixel_signals(size: SizeClass, response: Response, bunch: Cloud, first: Any) -> Signal:
+    """The cumulative charge of all pixels of a size class."""
+    cloud = clouds_of(size, response, bunch, first)
     start, end = first_and_last(cloud)
     return Signal(start - BEFORE, end + BEFORE + AFTER, shown(seen(cloud, start, size, response), response))
 
 
 def seen(cloud: Cloud, start: Any, size: SizeClass, response: Response) -> Any:
     """What the channels see, in bins of arrival time from the tick `start` (pixel,) on. Axes: (pixel, channel, bin)."""
-    late = cloud.arrival - ep.expand_dims(start, 1) * TICK
-    rate = ep.sqrt(0.5 / cloud.variance_t)
     nodes = Nodes(
-        weight=cloud.charge / (cloud.variance_T * sum_of_bells(late, rate, BLOCK * TICK / response.bins)),
+        amplitude=cloud.charge / cloud.variance_T,
         x=cloud.x,
         y=cloud.y,
         scale=ep.sqrt(0.5 / cloud.variance_T),
-        late=late,
-        rate=rate,
+        late=cloud.arrival - ep.expand_dims(start, 1) * TICK,
+        rate=ep.sqrt(0.5 / cloud.variance_t),
     )
     tables = Tables(*map(constant, (response.points, response.basis, response.mixing, size.times)))
     return with_derivative(SEEN_BY_CHANNELS, *nodes, *tables)
-
-
-def sum_of_bells(late: Any, rate: Any, width: float) -> Any:
-    """Sum of exp(-((m * width - late) * rate)^2) over all whole m: divided by it, no charge is lost, however coarse.
-
-    By Poisson's formula, whose terms fall so fast that three are enough for any width that resolves the bell.
-    """
-    q = ep.exp(-1.0 * (math.pi / width / rate) ** 2)
-    wave = cos(late * (2.0 * math.pi / width))
-    return (1.0 + 2.0 * q * wave + 2.0 * q**4 * (2.0 * wave**2 - 1.0)) * (math.sqrt(math.pi) / width) / rate
 
 
 def shifts_of(parameters: Parameters) -> tuple[Any, Any, Any]:
@@ -150,13 +159,8 @@ def shifts_of(parameters: Parameters) -> tuple[Any, Any, Any]:
 
 
 def per_segment(value: Any, module: Any) -> Any:
-    """A parameter that differs between modules, one value per segment; any other stays a scalar."""
+    """A parameter that differs between modules, one value per segment or node; any other stays a scalar."""
     return take(value, module) if value.ndim else value
-
-
-def per_node(parameters: Parameters, module: Any, segment: Any) -> Parameters:
-    """Parameters that differ between modules, one value per node; the others stay scalars."""
-    return Parameters(*(take(per_segment(value, module), segment) if value.ndim else value for value in parameters))
 
 
 def shown(seen: Any, response: Response) -> Any:

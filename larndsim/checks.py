@@ -123,14 +123,14 @@ def checked_parameters(
     return Parameters(*backend.scalars(parameters)), unknown
 
 
-def held_within(values: tuple[Any, ...], limits: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The same, NaN outside the limits: a signal that the plan would cut never passes for a result."""
+def held_within(values: tuple[Any, ...], limits: Any) -> tuple[Any, ...]:
+    """The same, NaN outside the limits (value, [low, high]): a signal that is cut never passes for a result."""
 
     def within(value: Any, low: Any, high: Any) -> Any:
         outside = (value < low).logical_or(value > high)
         return value + ep.where(outside, np.nan, ep.zeros_like(value))
 
-    return tuple(within(value, *pair) for value, pair in zip(values, limits, strict=True))
+    return tuple(within(value, limits[row, 0], limits[row, 1]) for row, value in enumerate(values))
 
 
 def check_value(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> None:

@@ -32,5 +32,5 @@ def drift(d: Any, t: Any, parameters: Parameters) -> Drifted:
         arrival=t + delay,
         survival=ep.exp(-ep.maximum(delay, 0.0) / parameters.lifetime),
         variance_T=parameters.tran_diff * spread,
-        variance_t=parameters.long_diff * spread / v**2,
+        variance_t=parameters.long_diff * spread / (v * v),
     )

@@ -3,29 +3,32 @@
 With n for a node, i and j for the points of a face that carry the response, c for its channels, m for time bins:
 
     seen[c, m]    = sum over n of share[c, n] * weight[n] * bell(z),    z = (time[m] - late[n]) * rate[n]
+    weight[n]     = amplitude[n] / sum over m of bell(z)
     share[c, n]   = sum over i, j of mixing[c, i, j] * face(x[n])[i] * face(y[n])[j]
     face(x)[i]    = sum over points p of basis[i, p] * (bell((p - x) * scale) + bell((p + x) * scale))
 
-The derivative is written out, forwards and backwards: bells are cheap, so that both compute them again rather than
-keep them, and each comes down to a few matrix products.
+Divided by that sum, no charge is lost, however coarse the bins are. The derivative is written out, forwards and
+backwards: bells are cheap, so that both compute them again rather than keep them, and each comes down to a few matrix
+products.
 Axes: (pixel, node) for what comes in; (pair,) is both, flat; (basis, pair), (pixel, channel, node), (pixel, node, bin);
 the directions of a derivative come before all others.
 """
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
 import eagerpy as ep
 
-from .backend.operations import Derived, batched_matmul, bell, if_any, matmul, not_held, scan
+from .backend.operations import Derived, batched_matmul, bell, cos, if_any, matmul, not_held, scan, sin
 
 
 class Nodes(NamedTuple):
     """What decides what is seen of a node. Axes: (pixel, node). Its derivatives are those by these six."""
 
-    weight: Any  # electrons over the square of the transverse width (1/cm2) and over the sum of its bells in all bins
+    amplitude: Any  # electrons over the square of the transverse width, 1/cm2
     x: Any  # cm from the pixel's centre
     y: Any
     scale: Any  # 1/cm, one over the transverse width and the root of two
@@ -55,28 +58,33 @@ def _value(*arrays: Any) -> tuple[Any, Shares]:
     nodes, tables = _inputs(*arrays)
     x, y = (_face(_flat(offset), _flat(nodes.scale), tables) for offset in (nodes.x, nodes.y))
     share = _by_pixel(matmul(tables.mixing, _products(x, y)), nodes)
-    return batched_matmul(share * _each(nodes.weight), bell(_lateness(nodes, tables))), Shares(x, y, share)
+    weight = nodes.amplitude / _sums(nodes, tables).total
+    return batched_matmul(share * _each(weight), bell(_lateness(nodes, tables))), Shares(x, y, share)
 
 
 def _push(arrays: tuple[Any, ...], kept: tuple[Any, ...], *steps: Any) -> Any:
     """How what is seen moves with the nodes. `steps` (direction, pixel, node) are None where nothing moves."""
     nodes, tables, kept = *_inputs(*arrays), Shares(*kept)
-    moving = Nodes(*steps[:6])
-    z = _lateness(nodes, tables)
+    moving, sums = Nodes(*steps[:6]), _sums(nodes, tables)
+    weight, z = nodes.amplitude / sums.total, _lateness(nodes, tables)
     bells = bell(z)
-    held, slopes = _held(z, bells), _share_slopes(nodes, tables, kept, moving)
-    in_time = {"late": (2.0 * nodes.weight * nodes.rate, held), "rate": (-2.0 * nodes.weight / nodes.rate, z * held)}
+    held, in_space = _held(z, bells), _share_slopes(nodes, tables, kept, moving)
+    in_time = {
+        "late": (2.0 * weight * nodes.rate, held, weight * sums.by_late),
+        "rate": (-2.0 * weight / nodes.rate, z * held, weight * sums.by_rate),
+    }
+    in_time = {name: slopes for name, slopes in in_time.items() if getattr(moving, name) is not None}
 
     def plus(factor: Any, slope: Any, moved: Any, step: Any) -> Any:
         return moved + batched_matmul(kept.share * _each(factor * step), slope)
 
     def one(step: Nodes) -> Any:
-        parts = [share * _each(nodes.weight * getattr(step, name)) for name, share in slopes.items()]
-        parts += [] if step.weight is None else [kept.share * _each(step.weight)]
-        moved = batched_matmul(sum(parts) if parts else ep.zeros_like(kept.share), bells)
-        for name, pair in in_time.items():
-            if getattr(step, name) is not None:
-                moved = if_any(getattr(step, name), partial(plus, *pair), moved)
+        change = ep.zeros_like(weight) if step.amplitude is None else step.amplitude / sums.total
+        change = change - sum(by_sum * getattr(step, name) for name, (*_, by_sum) in in_time.items())
+        parts = (share * _each(weight * getattr(step, name)) for name, share in in_space.items())
+        moved = batched_matmul(sum(parts, start=kept.share * _each(change)), bells)
+        for name, (factor, slope, _) in in_time.items():
+            moved = if_any(getattr(step, name), partial(plus, factor, slope), moved)
         return moved
 
     return scan(lambda _, step: (None, one(step)), None, moving)[1]
@@ -87,15 +95,16 @@ def _pull(arrays: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, moving: tu
     nodes, tables, kept = *_inputs(*arrays), Shares(*kept)
     wanted = Nodes(*(moves or None for moves in moving[:6]))
     z = (ep.expand_dims(tables.times, -1) - _each(nodes.late)) * _each(nodes.rate)  # (pixel, bin, node): faster here
-    bells = bell(z)
-    by_share = batched_matmul(slope, bells)
-    found = {"weight": (kept.share * by_share).sum(axis=1)}
+    bells, sums = bell(z), _sums(nodes, tables)
+    weight, by_share = nodes.amplitude / sums.total, batched_matmul(slope, bells)
+    by_weight = (kept.share * by_share).sum(axis=1)
+    found = {"amplitude": by_weight / sums.total}
     for name, share in _share_slopes(nodes, tables, kept, wanted).items():
-        found[name] = nodes.weight * (share * by_share).sum(axis=1)
+        found[name] = weight * (share * by_share).sum(axis=1)
     if wanted.late or wanted.rate:
         by_bell = batched_matmul(slope.transpose((0, 2, 1)), kept.share) * _held(z, bells)
-        found["late"] = 2.0 * nodes.weight * nodes.rate * by_bell.sum(axis=1)
-        found["rate"] = -2.0 * nodes.weight / nodes.rate * (by_bell * z).sum(axis=1)
+        found["late"] = weight * (2.0 * nodes.rate * by_bell.sum(axis=1) - sums.by_late * by_weight)
+        found["rate"] = weight * (-2.0 / nodes.rate * (by_bell * z).sum(axis=1) - sums.by_rate * by_weight)
     return *(found[name] if moves else None for name, moves in wanted._asdict().items()), *(None,) * len(tables)
 
 
@@ -117,6 +126,30 @@ def _share_slopes(nodes: Nodes, tables: Tables, kept: Shares, moving: Nodes) -> 
         x, y = (_face_by_scale(_flat(offset), scale, tables) for offset in (nodes.x, nodes.y))
         products["scale"] = _products(x, kept.y) + _products(kept.x, y)
     return {name: _by_pixel(matmul(tables.mixing, each), nodes) for name, each in products.items()}
+
+
+class Sums(NamedTuple):
+    """The sum of each node's bells in all bins, however many there are, and its relative slopes. (pixel, node)."""
+
+    total: Any
+    by_late: Any
+    by_rate: Any
+
+
+def _sums(nodes: Nodes, tables: Tables) -> Sums:
+    """By Poisson's formula, whose terms fall so fast that three are enough for bins that resolve the bell."""
+    width = tables.times[1:2] - tables.times[:1]
+    z = math.pi / (width * nodes.rate)
+    phase = 2.0 * math.pi / width * nodes.late
+    first, second = 2.0 * ep.exp(-1.0 * z * z), 2.0 * ep.exp(-4.0 * z * z)
+    waves = 1.0 + first * cos(phase) + second * cos(2.0 * phase)
+    by_phase = first * sin(phase) + 2.0 * second * sin(2.0 * phase)
+    by_z = first * cos(phase) + 4.0 * second * cos(2.0 * phase)
+    return Sums(
+        total=z / math.sqrt(math.pi) * waves,
+        by_late=-2.0 * math.pi / width * by_phase / waves,
+        by_rate=(2.0 * z * z * by_z / waves - 1.0) / nodes.rate,
+    )
 
 
 def _lateness(nodes: Nodes, tables: Tables) -> Any:

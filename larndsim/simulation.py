@@ -16,7 +16,7 @@ from . import checks, recording
 from .backend import DEFAULT, get_backend, map_leaves
 from .backend.operations import recomputed
 from .batching import make_batch
-from .data.batch import Batch, Fixed, Group, Members, Part, Pixels
+from .data.batch import Batch, Fixed, Group, Members, Part
 from .data.hits import Hits
 from .data.segments import Segments
 from .data.waveforms import Waveforms
@@ -71,7 +71,9 @@ class Simulator:
         self._held = compiled(checks.held_within)
         self._velocity = compiled(drift_velocity)
         self._lines = compiled(stage4.lines_in_boxes)
-        self._signals = compiled(partial(_signals, model=recombination), (4,))
+        self._points = compiled(stage4.points_of)
+        self._arrivals = compiled(partial(_arrivals, model=recombination), (1,))
+        self._signals = compiled(_signals, (2,))
         self._merge = compiled(recording.merged, (0,))
         self._windows = cache(lambda counts: compiled(partial(stage4.on_windows, counts=counts)))
         settings = self.detector.electronics
@@ -94,7 +96,7 @@ class Simulator:
         deposits, frame, planned = make_batch(
             segments, self.detector.geometry, ranges, self._respond, self.backend, self.memory
         )
-        parts = [self._with_recorders(part, pixels) for part, pixels in planned]
+        parts = [self._with_recorders(*pair) for pair in planned]
         fixed = Fixed(tuple(members for _, members in parts), limits)
         return Batch(deposits, frame, tuple(part for part, _ in parts), fixed)
 
@@ -121,8 +123,8 @@ class Simulator:
         """Parameters within the limits of a plan; `vdrift` is the drift velocity, wherever it comes from."""
         p, unknown = checks.checked_parameters(parameters, limits, self)
         if unknown:
-            bounds = tuple(tuple(self.backend.scalars(pair)) for pair in unknown.values())
-            held = self._held(tuple(getattr(p, name) for name in unknown), bounds)
+            limits = self.backend.asarray(np.array([*unknown.values()]))
+            held = self._held(tuple(getattr(p, name) for name in unknown), limits)
             p = p._replace(**dict(zip(unknown, held, strict=True)))
         if not self.link_vdrift_eField:
             return p
@@ -131,11 +133,11 @@ class Simulator:
     def _charge_of_part(self, members: Members, part: Part, *inputs: Any) -> Any:
         """The waveforms of the pixels of a part, on their windows."""
         counts = tuple(len(pixels.ix) for pixels in members.pixels)
-        return self._windows(counts)(self._signals_of_part(part, *inputs), part.windows)
+        return self._windows(counts)(self._signals_of_part(members, part, *inputs), part.windows)
 
     def _hits_of_part(self, seed: int | None, members: Members, part: Part, *inputs: Any) -> tuple[Any, ...]:
         """The columns of the hits of the pixels of a part."""
-        signals = self._signals_of_part(part, *inputs)
+        signals = self._signals_of_part(members, part, *inputs)
         recorded = []
         for group, recorder in zip(members.groups, part.recorders, strict=True):
             signal = self._merge(tuple(signals[index] for index in group.classes), recorder.order)
@@ -143,24 +145,30 @@ class Simulator:
         return self._flat(tuple(group.size for group in members.groups))(tuple(recorded))
 
     def _signals_of_part(
-        self, part: Part, deposits: Any, frame: Any, parameters: Parameters
+        self, members: Members, part: Part, deposits: Any, frame: Any, parameters: Parameters
     ) -> tuple[stage4.Signal, ...]:
         """The signals of the pixels of each size class."""
         lines = self._lines(deposits, frame, stage4.shifts_of(parameters))
-        pairs = zip(part.classes, part.responses, strict=True)
-        return tuple(self._signals(*pair, lines, frame.module, parameters) for pair in pairs)
+        clouds = []
+        for bunch in part.bunches:
+            points = self._points(bunch, lines, frame.module)
+            clouds.append(stage4.Cloud(points.x, points.y, *self._arrivals(points, parameters)))
+        classes = zip(part.classes, part.responses, members.places, strict=True)
+        return tuple(self._signals(*pair, clouds[place.bunch], place.first) for *pair, place in classes)
 
     def _joined(self, parts: tuple[Any, ...], nothing: np.ndarray) -> Any:
         """Native arrays, one after the other; `nothing` where there are none."""
         return self._join(parts) if len(parts) > 1 else parts[0] if parts else self.backend.asarray(nothing)
 
-    def _with_recorders(self, part: Part, pixels: tuple[Pixels, ...]) -> tuple[Part, Members]:
-        """The part with what stands behind its pixels, and who they are."""
+    def _with_recorders(self, part: Part, members: Members) -> tuple[Part, Members]:
+        """The part with what stands behind its pixels, and how they are recorded."""
         rows = [size.weight.shape[0] for size in part.classes]
         ticks = [stage4.ticks_of(size, response) for size, response in zip(part.classes, part.responses, strict=True)]
-        groups = recording.groups_of(pixels, rows, ticks)
-        recorders = (recording.recorder_of(group, pixels, rows, self._channels, self.detector) for group in groups)
-        return part._replace(recorders=tuple(map(self._to_device, recorders))), Members(pixels, groups)
+        groups = recording.groups_of(members.pixels, rows, ticks)
+        recorders = (
+            recording.recorder_of(group, members.pixels, rows, self._channels, self.detector) for group in groups
+        )
+        return part._replace(recorders=tuple(map(self._to_device, recorders))), members._replace(groups=groups)
 
     def footprint(self, batch: Batch) -> Footprint:
         """The memory that a batch takes, bytes: an estimate, made beforehand."""
@@ -188,6 +196,11 @@ class Simulator:
         return map_leaves(self.backend.asarray, tree)
 
 
-def _signals(size: Any, response: Any, lines: Any, module: Any, parameters: Any, model: str) -> stage4.Signal:
+def _arrivals(points: Any, parameters: Any, model: str) -> Any:
+    """`arrivals_of`, computed again on the way back rather than kept."""
+    return recomputed(partial(stage4.arrivals_of, model=model), points, parameters)
+
+
+def _signals(size: Any, response: Any, clouds: Any, first: Any) -> stage4.Signal:
     """`pixel_signals`, computed again on the way back rather than kept."""
-    return recomputed(partial(stage4.pixel_signals, model=model), size, response, lines, module, parameters)
+    return recomputed(stage4.pixel_signals, size, response, clouds, first)

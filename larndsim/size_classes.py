@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .data.batch import Frame, SizeClass, Window
+from .data.batch import Bunch, Frame, Place, SizeClass, Window
 from .memory import Numbers, numbers
 from .pixelization import Plan, Ranges
 from .response import BEFORE, BLOCK, SPAN, TICK, Resolution, resolutions
@@ -21,6 +21,7 @@ FINE_LADDER = np.unique([*range(1, 8), *(step * 2**power for power in range(22) 
 OVERHEAD = 1e6  # ns that one more class is worth: its calls and, above all, its compilation
 SHARE = 0.01  # of all the work: what more padding is worth one class less
 LARGEST = 2e6  # numbers in the largest array of one class: larger ones are cut, to stay in the processor's caches
+BUNCH = 2**14  # nodes that drift together: enough that calls cost little, few enough for the processor's caches
 MODES = 100  # of a kernel
 
 
@@ -120,8 +121,8 @@ def window_length(plan: Plan) -> int:
     return BLOCK * int(on_ladder(np.array([np.ceil(longest / BLOCK)]))[0]) + SPAN
 
 
-def fill(plan: Plan, frame: Frame, shape: Shape, members: np.ndarray, length: int) -> tuple[SizeClass, Window]:
-    """The arrays of one class, padded. Rows beyond `members` repeat the first pixel without charge."""
+def fill(plan: Plan, frame: Frame, shape: Shape, members: np.ndarray, length: int) -> tuple[Bunch, SizeClass, Window]:
+    """The nodes and the arrays of one class, padded. Rows beyond `members` repeat the first pixel without charge."""
     count = int(on_ladder(np.array([len(members)]), FINE_LADDER)[0])
     rows = np.concatenate([members, np.full(count - len(members), members[0])])
     offset = np.arange(shape.nodes)[None, :]
@@ -129,13 +130,37 @@ def fill(plan: Plan, frame: Frame, shape: Shape, members: np.ndarray, length: in
     node = plan.node[plan.first[rows][:, None] + np.minimum(offset, size - 1)]
     real = (offset < size) & (np.arange(count) < len(members))[:, None]
     segment, bins = plan.nodes.segment[node], shape.resolution.bins
-    filled = SizeClass(
-        segment=segment.astype(np.int32),
-        position=plan.nodes.position[node],
-        x=shape.pitch * (plan.ix[rows][:, None] - frame.ix[segment]),
-        y=shape.pitch * (plan.iy[rows][:, None] - frame.iy[segment]),
+    nodes = Bunch(
+        segment=segment.astype(np.int32).ravel(),
+        position=plan.nodes.position[node].ravel(),
+        x=(shape.pitch * (plan.ix[rows][:, None] - frame.ix[segment])).ravel(),
+        y=(shape.pitch * (plan.iy[rows][:, None] - frame.iy[segment])).ravel(),
+    )
+    size_class = SizeClass(
         weight=np.where(real, plan.nodes.weight[node], 0.0),
         times=BLOCK * TICK / bins * np.arange(shape.blocks * bins),
     )
     start = np.floor(plan.window[0, rows] / TICK).astype(np.int32) - BEFORE
-    return filled, Window(start, np.arange(length, dtype=np.int32))
+    return nodes, size_class, Window(start, np.arange(length, dtype=np.int32))
+
+
+def bunched(nodes: list[Bunch]) -> tuple[tuple[Bunch, ...], tuple[Place, ...]]:
+    """The nodes of some classes in bunches of BUNCH; a class that is larger is one by itself."""
+    bunches: list[list[Bunch]] = []
+    places, room = [], 0
+    for own in nodes:
+        count = len(own.segment)
+        if count > room or count > BUNCH:
+            bunches.append([])
+            room = BUNCH
+        places.append(Place(len(bunches) - 1, BUNCH - room))
+        bunches[-1].append(own)
+        room -= count
+    return tuple(map(_joined, bunches)), tuple(places)
+
+
+def _joined(nodes: list[Bunch]) -> Bunch:
+    """One after the other, the last one again and again up to a length that all bunches share."""
+    count = sum(len(own.segment) for own in nodes)
+    row = np.minimum(np.arange(max(count, BUNCH)), count - 1)
+    return Bunch(*(np.concatenate(columns)[row] for columns in zip(*nodes, strict=True)))

@@ -19,8 +19,9 @@ import numpy as np
 from scipy.special import erf
 
 from .backend import map_leaves
-from .charge import Cloud, clouds_of, lines_in_boxes, shifts_of
-from .data.batch import Batch, Part, Pixels
+from .backend.operations import cut
+from .charge import Cloud, arrivals_of, clouds_of, lines_in_boxes, points_of, shifts_of
+from .data.batch import Batch, Members, Part, Pixels
 from .data.hits import Hits
 from .detector import Electronics, Parameters
 from .detector.mobility import drift_velocity
@@ -48,7 +49,7 @@ def truth_fractions(simulator: Any, batch: Batch, parameters: Parameters | None,
     pitch = simulator.detector.geometry.pitch
     found = [_of_no_hits()]
     for members, part in zip(batch.fixed.members, batch.parts, strict=True):
-        cloud_of = _arrivals(simulator, batch, part, parameters)
+        cloud_of = _arrivals(simulator, batch, members, part, parameters)
         for index, pixels in enumerate(members.pixels):
             hit, pixel = _matched(table, pixels, simulator.detector.electronics.max_hits)
             if len(hit) == 0:
@@ -87,7 +88,7 @@ def _matched(hits: np.ndarray, pixels: Pixels, max_hits: int) -> tuple[np.ndarra
 
 
 def _arrivals(
-    simulator: Any, batch: Batch, part: Part, parameters: Parameters | None
+    simulator: Any, batch: Batch, members: Members, part: Part, parameters: Parameters | None
 ) -> Callable[[int], tuple[np.ndarray, Response, Cloud]]:
     """What arrives at the pixels of each size class of a part, in NumPy on any backend: nothing is compiled for it.
 
@@ -104,8 +105,13 @@ def _arrivals(
 
     def cloud_of(index: int) -> tuple[np.ndarray, Response, Cloud]:
         size, response = tensors((part.classes[index], part.responses[index]))
-        cloud = clouds_of(size, response, lines, frame.module, p, simulator.recombination)
-        return map_leaves(lambda tensor: tensor.numpy(), (size.segment, response, cloud))
+        place = members.places[index]
+        bunch = tensors(part.bunches[place.bunch])
+        points = points_of(bunch, lines, frame.module)
+        clouds = Cloud(points.x, points.y, *arrivals_of(points, p, simulator.recombination))
+        cloud = clouds_of(size, response, clouds, place.first)
+        segment = cut(bunch.segment, place.first, cloud.charge.numpy().size).reshape(cloud.charge.shape)
+        return map_leaves(lambda tensor: tensor.numpy(), (segment, response, cloud))
 
     return cloud_of
 

@@ -20,7 +20,7 @@ MOVING = [Nodes(*flags) for flags in itertools.product((True, False), repeat=6) 
 def arrays():
     rng = np.random.default_rng(5)
     nodes = Nodes(
-        weight=rng.uniform(1e3, 2e3, SHAPE),
+        amplitude=rng.uniform(1e3, 2e3, SHAPE),
         x=rng.uniform(-0.4, 0.4, SHAPE),
         y=rng.uniform(-0.4, 0.4, SHAPE),
         scale=rng.uniform(8.0, 20.0, SHAPE),

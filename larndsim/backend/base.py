@@ -91,6 +91,6 @@ def native(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of native trees from one of EagerPy trees."""
 
     def unwrapped(*trees: Any) -> Any:
-        return unwrap(function(*map_leaves(ep.astensor, trees)))
+        return unwrap(function(*map_leaves(lambda leaf: leaf if isinstance(leaf, int) else ep.astensor(leaf), trees)))
 
     return unwrapped

@@ -36,6 +36,9 @@ def flat(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+cos, sin = jnp.cos, jnp.sin
+
+
 def batched_matmul(a: Any, b: Any) -> Any:
     return jnp.matmul(a, b, precision=FULL)
 
@@ -48,6 +51,10 @@ def take(values: Any, index: Any) -> Any:
     return jnp.take(values, index, axis=0, mode="clip")
 
 
+def cut(values: Any, first: Any, count: int) -> Any:
+    return jax.lax.dynamic_slice_in_dim(values, first, count)
+
+
 def take_along(values: Any, index: Any) -> Any:
     return jnp.take_along_axis(values, index, axis=1, mode="clip")
 
@@ -58,10 +65,6 @@ def bell(x: Any, far: float) -> Any:
 
 def not_held(bells: Any, held: float) -> Any:
     return jnp.where(bells > held, bells, 0)
-
-
-def cos(values: Any) -> Any:
-    return jnp.cos(values)
 
 
 def floor(values: Any) -> Any:

@@ -16,14 +16,9 @@ from itertools import compress, islice
 from typing import Any, NamedTuple
 
 import jax
-import jaxlib
 import numpy as np
 
 from .jax_operations import flat
-
-KNOWN = jaxlib.__version__.startswith("0.10.")  # XLA ends the process, or refuses, at a flag that it does not know
-# XLA's older way to make loops: on the way back, which has many small ones, they take a quarter less time to compile
-QUICK = {"xla_cpu_use_fusion_emitters": False} if KNOWN else None
 
 
 class StandIn:
@@ -240,7 +235,7 @@ def _on_leaves(
     return _reals(outputs), outputs
 
 
-@partial(jax.jit, static_argnums=0, compiler_options=QUICK)
+@partial(jax.jit, static_argnums=0)
 @flat
 def _backwards(
     wanted: tuple[bool, ...], pull: Pull, given: list[Any], outputs: list[Any], slopes: list[list[Any]]

@@ -9,10 +9,15 @@ import numpy as np
 
 batched_matmul = np.matmul
 matmul = np.matmul
+cos, sin = np.cos, np.sin
 
 
 def take(values: Any, index: Any) -> Any:
     return values[index]
+
+
+def cut(values: Any, first: int, count: int) -> Any:
+    return values[first : first + count]
 
 
 def take_along(values: Any, index: Any) -> Any:
@@ -27,10 +32,6 @@ def bell(x: Any, far: float) -> Any:
 
 def not_held(bells: Any, held: float) -> Any:
     return np.where(bells > held, bells, 0)
-
-
-def cos(values: Any) -> Any:
-    return np.cos(values)
 
 
 def floor(values: Any) -> Any:

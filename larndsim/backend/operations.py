@@ -38,6 +38,12 @@ def take(values: Any, index: Any) -> Any:
     return ep.astensor(_native(values).take(values.raw, index.raw))
 
 
+def cut(values: Any, first: Any, count: int) -> Any:
+    """So many elements of `values` (n,), from the integer `first` on."""
+    first = first.raw if isinstance(first, ep.Tensor) else first
+    return ep.astensor(_native(values).cut(values.raw, first, count))
+
+
 def take_along(values: Any, index: Any) -> Any:
     """Elements of `values` (rows, n) at `index` (rows, m) -> (rows, m)."""
     return ep.astensor(_native(values).take_along(values.raw, index.raw))
@@ -56,6 +62,11 @@ def not_held(bells: Any) -> Any:
 def cos(values: Any) -> Any:
     """Cosine of each value."""
     return ep.astensor(_native(values).cos(values.raw))
+
+
+def sin(values: Any) -> Any:
+    """Sine of each value."""
+    return ep.astensor(_native(values).sin(values.raw))
 
 
 def floor(values: Any) -> Any:

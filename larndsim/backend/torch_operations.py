@@ -12,10 +12,15 @@ from .tree import map_leaves
 
 batched_matmul = torch.bmm
 matmul = torch.matmul
+cos, sin = torch.cos, torch.sin
 
 
 def take(values: Any, index: Any) -> Any:
     return values.index_select(0, index.reshape(-1)).reshape(index.shape + values.shape[1:])
+
+
+def cut(values: Any, first: int, count: int) -> Any:
+    return values.narrow(0, first, count)
 
 
 def take_along(values: Any, index: Any) -> Any:
@@ -28,10 +33,6 @@ def bell(x: Any, far: float) -> Any:
 
 def not_held(bells: Any, held: float) -> Any:
     return torch.nn.functional.threshold(bells, held, 0.0)
-
-
-def cos(values: Any) -> Any:
-    return torch.cos(values)
 
 
 def floor(values: Any) -> Any:

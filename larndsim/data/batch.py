@@ -52,16 +52,21 @@ class Pixels(NamedTuple):
     burst: Any  # number of that burst within the event
 
 
-class SizeClass(NamedTuple):
-    """Pixels of about equal size, padded to one shape, with their nodes: quadrature points of segments.
+class Bunch(NamedTuple):
+    """Nodes of the pixels of some size classes, one class after the other: they drift together. Axis: (node,).
 
-    Padding repeats a real node. Axes: (pixel, node), (bin,).
+    A node is a quadrature point of a segment. Padding repeats a real one.
     """
 
     segment: Any  # index of the node's segment
     position: Any  # 0..1 along the part of the segment within its TPC
     x: Any  # cm, the centre of the pixel in the frame of the node's segment
     y: Any
+
+
+class SizeClass(NamedTuple):
+    """Pixels of about equal size, padded to one shape. Axes: (pixel, node), (bin,)."""
+
     weight: Any  # share of the charge of its segment that a node stands for; zero for padding
     times: Any  # (bin,) us, bins of arrival time of the signal's own, moving window
 
@@ -81,10 +86,18 @@ class Group(NamedTuple):
     pixels: Pixels  # and, at the end, padding that repeats the last
 
 
+class Place(NamedTuple):
+    """Where the nodes of a size class are."""
+
+    bunch: int
+    first: int  # node of it
+
+
 class Members(NamedTuple):
     """Who the pixels of a part are."""
 
     pixels: tuple[Pixels, ...]  # of each size class
+    places: tuple[Place, ...]  # of each size class
     groups: tuple[Group, ...]
 
 
@@ -94,6 +107,7 @@ class Part(NamedTuple):
     One entry per size class in `classes`, `responses` and `windows`, one per group of them in `recorders`.
     """
 
+    bunches: tuple[Bunch, ...]
     classes: tuple[SizeClass, ...]
     responses: tuple[Any, ...]
     windows: tuple[Window, ...]
