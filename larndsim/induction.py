@@ -102,9 +102,10 @@ def _pull(arrays: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, moving: tu
     for name, share in _share_slopes(nodes, tables, kept, wanted).items():
         found[name] = weight * (share * by_share).sum(axis=1)
     if wanted.late or wanted.rate:
-        by_bell = batched_matmul(slope.transpose((0, 2, 1)), kept.share) * _held(z, bells)
-        found["late"] = weight * (2.0 * nodes.rate * by_bell.sum(axis=1) - sums.by_late * by_weight)
-        found["rate"] = weight * (-2.0 / nodes.rate * (by_bell * z).sum(axis=1) - sums.by_rate * by_weight)
+        held = _held(z, bells)
+        by_late, by_rate = ((kept.share * batched_matmul(slope, each)).sum(axis=1) for each in (held, z * held))
+        found["late"] = weight * (2.0 * nodes.rate * by_late - sums.by_late * by_weight)
+        found["rate"] = weight * (-2.0 / nodes.rate * by_rate - sums.by_rate * by_weight)
     return *(found[name] if moves else None for name, moves in wanted._asdict().items()), *(None,) * len(tables)
 
 
