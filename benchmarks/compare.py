@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.measure import (
     Budget,
     PeakMemory,
@@ -40,6 +42,7 @@ COLUMNS: Columns = {
     "first gradient": ms("first_gradient"),
     "cached": lambda row: ms("cached_forward")(row) + " + " + ms("cached_gradient")(row),
     **{name: ms(name) for name in STEPS},
+    "padding": number("padding", ".0%"),
     "peak MB": number("memory", ".0f"),
     "cm/s": number("cm_per_s", ".0f"),
     "error": number("error", ".1e"),
@@ -136,7 +139,9 @@ def measured(setup: Setup, length: float, batch: int, budget: Budget) -> dict[st
     plan_time = timed(lambda: [setup.prepare(simulator, part) for part in batched], wait, few)
     work = work_on(simulator, batches)
     row: dict[str, Any] = {"length": length, "segments": len(segments.dE), **setup._asdict()}
-    row |= {"plan_time": plan_time, "pixels": sum(len(batch.all_pixels().ix) for batch in batches)}
+    pixels = [len(batch.all_pixels().ix) for batch in batches]
+    row |= {"plan_time": plan_time, "pixels": sum(pixels)}
+    row["padding"] = float(np.average([batch.fixed.padding for batch in batches], weights=pixels))
     spent: dict[str, list[float]] = defaultdict(list)
     for _, name in itertools.product(range(TURNS), ("unit", "forward", "hits", "gradient", "jacobian")):
         function = getattr(work, name, None)

@@ -14,7 +14,7 @@ from .detector.geometry import Geometry, plane_of
 from .memory import split
 from .pixelization import Plan, Ranges, bursts_of, frames, local_lines, plan, times_in
 from .response import TICK
-from .size_classes import Shape, bunched, fill, sort_into_classes, window_length
+from .size_classes import Shape, bunched, fill, padding, sort_into_classes, window_length
 
 static(Fixed)
 
@@ -28,10 +28,11 @@ def make_batch(
     respond: Callable[..., Any],
     backend: Backend,
     memory: float,
-) -> tuple[Deposits, Frame, list[tuple[Part, Members]]]:
+) -> tuple[Deposits, Frame, list[tuple[Part, Members]], float]:
     """Plan the segments for all parameters within `ranges` and sort their pixels into size classes.
 
-    `respond(pitch, resolution)` gives the folded response, on the device. Each part takes no more than `memory`.
+    `respond(pitch, resolution)` gives the folded response, on the device. Each part takes no more than `memory`. Last
+    comes the share of the work that is done on padding.
     """
     s = segments
     middles = ((s.x_start + s.x_end) / 2, (s.y_start + s.y_end) / 2, (s.z_start + s.z_end) / 2)
@@ -47,7 +48,8 @@ def make_batch(
     parts = [
         _part(planned, frame, entries[chosen], length, respond, backend) for chosen in split(sizes, backend, memory)
     ]
-    return *(map_leaves(backend.asarray, _padded(columns)) for columns in (deposits, frame)), parts
+    arrays = (map_leaves(backend.asarray, _padded(columns)) for columns in (deposits, frame))
+    return *arrays, parts, padding(planned, entries, ranges)
 
 
 def _part(

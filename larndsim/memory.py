@@ -36,6 +36,7 @@ class Numbers(NamedTuple):
 
 
 RESIDENT = 6.0  # numbers per slot
+IDLE = 30e6  # bytes that lie between the pieces of memory that are in use
 
 
 def numbers(rows: int, nodes: int, bins: int, basis: int, channels: int) -> Numbers:
@@ -47,7 +48,7 @@ def numbers(rows: int, nodes: int, bins: int, basis: int, channels: int) -> Numb
 def split(sizes: list[Numbers], backend: Any, memory: float) -> list[slice]:
     """Size classes, in order, in as few parts as the memory allows; each has one at least."""
     cost = backend.gradient_cost
-    room = memory / ITEM[backend.dtype] - _shared(cost, sizes)
+    room = (memory - IDLE) / ITEM[backend.dtype] - _shared(cost, sizes)
     borders, held = [0], sizes[:0]
     for index, size in enumerate(sizes):
         if held and _at_work(cost, [*held, size]) > room:
@@ -63,9 +64,8 @@ def footprint(batch: Batch, backend: Any) -> Footprint:
     everything = [size for part in parts for size in part]
 
     def peak(cost: Any) -> float:
-        return ITEM[backend.dtype] * (
-            _shared(cost, everything) + max((_at_work(cost, part) for part in parts), default=0)
-        )
+        held = _shared(cost, everything) + max((_at_work(cost, part) for part in parts), default=0)
+        return ITEM[backend.dtype] * held + IDLE
 
     hits = peak(backend.hits_cost)
     resident = ITEM[backend.dtype] * RESIDENT * sum(size.slots for size in everything)

@@ -93,11 +93,11 @@ class Simulator:
         nominal, _ = checks.checked_parameters(parameters, None, self)
         limits = checks.limits_of_plan(nominal, vary, self)
         ranges = checks.ranges_of_plan(limits, self.link_vdrift_eField, self.accuracy)
-        deposits, frame, planned = make_batch(
+        deposits, frame, planned, padding = make_batch(
             segments, self.detector.geometry, ranges, self._respond, self.backend, self.memory
         )
         parts = [self._with_recorders(*pair) for pair in planned]
-        fixed = Fixed(tuple(members for _, members in parts), limits)
+        fixed = Fixed(tuple(members for _, members in parts), limits, padding)
         return Batch(deposits, frame, tuple(part for part, _ in parts), fixed)
 
     def charge(self, batch: Batch, parameters: Parameters | None = None) -> Waveforms:

@@ -18,7 +18,7 @@ from .response import BEFORE, BLOCK, SPAN, TICK, Resolution, resolutions
 
 LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 1.25, 1.5, 1.75)])
 FINE_LADDER = np.unique([*range(1, 8), *(step * 2**power for power in range(22) for step in range(8, 16))])
-OVERHEAD = 1e6  # ns that one more class is worth: its calls and, above all, its compilation
+OVERHEAD = 8.5e5  # ns that one more class is worth: its calls and, above all, its compilation
 SHARE = 0.01  # of all the work: what more padding is worth one class less
 LARGEST = 2e6  # numbers in the largest array of one class: larger ones are cut, to stay in the processor's caches
 BUNCH = 2**14  # nodes that drift together: enough that calls cost little, few enough for the processor's caches
@@ -61,10 +61,9 @@ def resolution_of(nearest: np.ndarray, ranges: Ranges) -> np.ndarray:
 
 def sort_into_classes(plan: Plan, pitch: np.ndarray, ranges: Ranges) -> list[tuple[Shape, np.ndarray]]:
     """Shapes, and the indices of the pixels that take each; `pitch` (pixel,) in cm."""
-    nodes = on_ladder(np.maximum(np.diff(plan.first), 4))
-    blocks = on_ladder(np.maximum(np.ceil((plan.span / TICK + 2) / BLOCK), 1))
     known = resolutions(ranges.accuracy)
-    rows = np.stack([resolution_of(plan.nearest, ranges), nodes, blocks], axis=1)
+    level, nodes, blocks = _asked(plan, ranges)
+    rows = np.stack([level, on_ladder(np.maximum(nodes, 4)), on_ladder(blocks)], axis=1)
     overhead = max(OVERHEAD, SHARE * float(work(known, *rows.T).sum()))
     found = []
     for width in np.unique(pitch):
@@ -75,6 +74,28 @@ def sort_into_classes(plan: Plan, pitch: np.ndarray, ranges: Ranges) -> list[tup
             shape = Shape(known[level], float(width), int(n), int(b))
             found += _cut(shape, own[into[kind.ravel()] == number])
     return found
+
+
+def padding(plan: Plan, entries: list[tuple[Shape, np.ndarray]], ranges: Ranges) -> float:
+    """Share of the work on some classes that is done on padding, and on pixels resolved more finely than they ask."""
+    if not entries:
+        return 0.0
+    known = resolutions(ranges.accuracy)
+    shapes = np.array([(known.index(shape.resolution), shape.nodes, shape.blocks) for shape, _ in entries])
+    rows = np.array([_rows(len(members)) for _, members in entries])
+    done = (rows * work(known, *shapes.T)).sum()
+    return 1.0 - float(work(known, *_asked(plan, ranges)).sum() / done)
+
+
+def _asked(plan: Plan, ranges: Ranges) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Resolution, nodes and blocks of arrival time that each pixel asks for."""
+    blocks = np.maximum(np.ceil((plan.span / TICK + 2) / BLOCK), 1)
+    return resolution_of(plan.nearest, ranges), np.diff(plan.first), blocks
+
+
+def _rows(count: int) -> int:
+    """Rows of a class of so many pixels."""
+    return int(on_ladder(np.array([count]), FINE_LADDER)[0])
 
 
 def work(known: tuple[Resolution, ...], level: np.ndarray, nodes: np.ndarray, blocks: np.ndarray) -> np.ndarray:
@@ -110,9 +131,10 @@ def _merge(
 
 
 def _cut(shape: Shape, members: np.ndarray) -> list[tuple[Shape, np.ndarray]]:
-    """Pieces of a class whose arrays stay small enough."""
-    pieces = math.ceil(len(members) * shape.largest() / LARGEST)
-    return [(shape, piece) for piece in np.array_split(members, min(max(pieces, 1), len(members)))]
+    """Pieces of a class whose arrays stay small enough, and whose nodes fit into a bunch: all alike."""
+    most = max(min(LARGEST / shape.largest(), BUNCH / shape.nodes), 1)
+    rows = FINE_LADDER[np.searchsorted(FINE_LADDER, most, side="right") - 1]
+    return [(shape, piece) for piece in np.array_split(members, math.ceil(len(members) / rows))]
 
 
 def window_length(plan: Plan) -> int:
@@ -123,7 +145,7 @@ def window_length(plan: Plan) -> int:
 
 def fill(plan: Plan, frame: Frame, shape: Shape, members: np.ndarray, length: int) -> tuple[Bunch, SizeClass, Window]:
     """The nodes and the arrays of one class, padded. Rows beyond `members` repeat the first pixel without charge."""
-    count = int(on_ladder(np.array([len(members)]), FINE_LADDER)[0])
+    count = _rows(len(members))
     rows = np.concatenate([members, np.full(count - len(members), members[0])])
     offset = np.arange(shape.nodes)[None, :]
     size = np.diff(plan.first)[rows][:, None]

@@ -89,12 +89,11 @@ def test_sizes():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("memory", ["4GB", "200MB"])
-def test_the_estimate_is_within_a_third_of_what_is_measured(memory):
-    pytest.importorskip("torch")
+@pytest.mark.parametrize("memory", ["2GB", "300MB"])
+def test_the_estimate_is_within_a_third_of_what_is_measured(memory, differentiable_backend):
     from benchmarks.measure import in_fresh_process
     from benchmarks.memory import measured
 
-    row = in_fresh_process(measured, 2500.0, "torch", "float32", memory, "six")
+    row = in_fresh_process(measured, 8000.0, differentiable_backend, "float32", memory, "six")
     assert row["gradient_estimate"] == pytest.approx(row["gradient"], rel=0.3)
     assert row["hits_estimate"] == pytest.approx(row["hits"], rel=0.3)

@@ -209,3 +209,12 @@ def test_flags_of_the_user_go_first_and_are_left_as_they_are(given, monkeypatch)
         inside = os.environ.get("XLA_FLAGS", "")
     assert inside.startswith(given or "") and (OWN_LOOPS in inside.split()) == ("ynn" not in (given or ""))
     assert os.environ.get("XLA_FLAGS") == given
+
+
+def test_padding_takes_less_than_a_third_of_the_work():
+    """Of batches as fits have them, and of larger ones."""
+    sim = Simulator("module0", backend="numpy", link_vdrift_eField=True)
+    names = ("Ab", "kb", "eField", "lifetime", "long_diff", "tran_diff")
+    for length in (800.0, 4000.0):
+        batch = sim.prepare(larndsim.generate("muons", length=length, seed=1), vary=names)
+        assert 0.0 < batch.fixed.padding < 0.3

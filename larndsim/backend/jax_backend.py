@@ -29,8 +29,8 @@ class JAXBackend(Backend):
     """JAX; everything that is compiled here can be differentiated, mapped and compiled again."""
 
     name = "jax"
-    hits_cost = Cost(rows=900.0, kept=2.4, bells=0.3)
-    gradient_cost = Cost(rows=1350.0, kept=3.9, bells=1.1)
+    hits_cost = Cost(rows=900.0, kept=1.6, bells=0.3)
+    gradient_cost = Cost(rows=1350.0, kept=2.4, bells=1.1)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(device, dtype)

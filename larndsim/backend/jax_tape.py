@@ -73,11 +73,12 @@ class Tape:
         return _replaced(tree, outputs)
 
     def pull(self, inputs: list[Moving], outputs: list[Moving], slopes: list[list[Any]]) -> list[Any]:
-        """Slopes by the inputs from those by the outputs."""
+        """Slopes by the inputs from those by the outputs; what is kept of each call is let go on the way."""
         found: dict[int, list[Any]] = defaultdict(list)
         for output, some in zip(outputs, slopes, strict=True):
             found[id(output)] += some
-        for call in reversed(self.calls):
+        while self.calls:
+            call = self.calls.pop()
             slopes = [found.pop(id(output), []) for output in call.outputs]
             if any(slopes):
                 for moving, slope in zip(call.inputs, call.back(slopes), strict=True):
@@ -131,6 +132,7 @@ def value_and_grad(function: Callable[[dict[str, Any]], Any], values: dict[str, 
         if isinstance(value, Moving) and not value.ndim:
             one = np.ones((), value.dtype)
             return value.array, dict(zip(inputs, tape.pull([*inputs.values()], [value], [[one]]), strict=True))
+        tape.calls.clear()  # they and their stand-ins hold each other
     return jax.value_and_grad(function)(values)
 
 

@@ -20,7 +20,7 @@ class TorchBackend(Backend):
 
     name = "torch"
     hits_cost = Cost(rows=700.0, kept=2.2, bells=2.0)
-    gradient_cost = Cost(rows=1300.0, kept=2.9, bells=4.9)
+    gradient_cost = Cost(rows=1100.0, kept=3.0, bells=4.9)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(device, dtype)

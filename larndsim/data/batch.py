@@ -120,6 +120,7 @@ class Fixed:
 
     members: tuple[Members, ...]  # of each part
     limits: np.ndarray  # (parameter, 2) lowest and highest value that the plan holds for, in the order of `Parameters`
+    padding: float  # share of the work that is done on padding
 
 
 class Batch(NamedTuple):
