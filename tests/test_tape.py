@@ -132,3 +132,17 @@ def test_derivatives_of_derivatives(chain):
     _, slopes = backend.value_and_grad(lambda p: slope(p).sum(), {"b": 1.3})
     expected = jax.grad(lambda b: jax.grad(lambda a: (run(a, B)[0] ** 2).sum() * b)(A * b).sum())(1.3)
     np.testing.assert_allclose(slopes["b"], expected, rtol=1e-12)
+
+
+def test_what_is_compiled_is_forgotten_in_time(monkeypatch):
+    """A process may have only so many pieces of memory: XLA ends it when there are no more."""
+    from larndsim.backend import jax_room
+
+    backend = get_backend("jax", dtype="float64")
+    double = backend.compile(lambda x: x + x)
+    monkeypatch.setattr(jax_room, "FULL", 0.0)
+    double(A)
+    assert double.plain._cache_size() == 1
+    monkeypatch.setattr(jax_room, "_compiled", jax_room.EVERY)
+    np.testing.assert_array_equal(double(A[:3]), 2 * A[:3])
+    assert double.plain._cache_size() == 1  # what there was before is gone

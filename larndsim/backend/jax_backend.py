@@ -9,12 +9,11 @@ from functools import cache
 from typing import Any
 
 import jax
-import jaxlib
 import numpy as np
 
 from ..errors import ArgumentError
 from .base import Backend, Cost, native
-from .jax_tape import Compiled, StandIn, alone, jacobian, value_and_grad
+from .jax_tape import KNOWN, Compiled, StandIn, alone, jacobian, value_and_grad
 from .tree import STATIC
 
 for kind in STATIC:
@@ -22,7 +21,6 @@ for kind in STATIC:
 
 # leaves our loops to XLA's own compiler of loops, which makes them a fifth faster than its YNN library
 OWN_LOOPS = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
-KNOWN_BY = "0.10."  # XLA ends the process at a flag that it does not know
 
 
 class JAXBackend(Backend):
@@ -113,7 +111,7 @@ def _device(name: str) -> Any:
 def _own_loops() -> Iterator[None]:
     """XLA reads its flags once, when JAX first looks for devices: see `OWN_LOOPS`. What the user has set goes first."""
     before = os.environ.get("XLA_FLAGS")
-    if jaxlib.__version__.startswith(KNOWN_BY) and "ynn" not in (before or ""):
+    if KNOWN and "ynn" not in (before or ""):
         os.environ["XLA_FLAGS"] = f"{before or ''} {OWN_LOOPS}".strip()
     try:
         yield

@@ -16,9 +16,16 @@ from itertools import compress, islice
 from typing import Any, NamedTuple
 
 import jax
+import jaxlib
 import numpy as np
 
 from .jax_operations import flat
+from .jax_room import make_room
+
+KNOWN = jaxlib.__version__.startswith("0.10.")  # XLA ends the process, or refuses, at a flag that it does not know
+# XLA's older way to make loops, in two modules rather than one for each loop: compiled sooner, and in fewer pieces of
+# memory, of which a system lets a process have only so many. On the way back, with its many small loops, it is as fast.
+FEWER = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 2} if KNOWN else None
 
 
 class StandIn:
@@ -102,6 +109,7 @@ class Compiled:
         parts, shapes = zip(*map(jax.tree.flatten, trees), strict=True)
         leaves = [leaf for part in parts for leaf in part]
         moves = [isinstance(leaf, StandIn) for leaf in leaves]
+        make_room()
         if not (any(moves) or self.moves) or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return self.plain(*trees)
         arrays = [leaf.array if isinstance(leaf, StandIn) else leaf for leaf in leaves]
@@ -237,7 +245,7 @@ def _on_leaves(
     return _reals(outputs), outputs
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, compiler_options=FEWER)
 @flat
 def _backwards(
     wanted: tuple[bool, ...], pull: Pull, given: list[Any], outputs: list[Any], slopes: list[list[Any]]

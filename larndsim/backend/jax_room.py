@@ -1,0 +1,44 @@
+"""Room for what JAX compiles.
+
+Each compiled function lies in many small pieces of memory. Linux lets a process have only so many (vm.max_map_count,
+65,530 by default), and XLA ends the process when there are no more. So what is compiled is forgotten in time: what is
+needed again comes from the disk.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+
+MAPS, MOST = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
+FULL = 0.7  # of the pieces that a process may have
+EVERY = 20  # compilations, after which they are counted: some hundred pieces each
+
+_compiled = 0  # since they were counted
+
+
+def _count(event: str, duration_secs: float, **_: str | int) -> None:
+    global _compiled
+    _compiled += event == "/jax/core/compile/backend_compile_duration"
+
+
+jax.monitoring.register_event_duration_secs_listener(_count)
+
+
+def make_room() -> None:
+    """Forget all that is compiled if it has become too much."""
+    global _compiled
+    if _compiled >= EVERY:
+        _compiled = 0
+        if _pieces() > FULL * _limit():
+            jax.clear_caches()
+
+
+def _pieces() -> int:
+    """How many pieces of memory this process has; 0 where nobody says."""
+    return MAPS.read_bytes().count(b"\n") if MAPS.exists() else 0
+
+
+def _limit() -> int:
+    return int(MOST.read_text()) if MOST.exists() else 65530
