@@ -27,7 +27,7 @@ class JAXBackend(Backend):
     """JAX; everything that is compiled here can be differentiated, mapped and compiled again."""
 
     name = "jax"
-    hits_cost = Cost(rows=900.0, kept=1.6, bells=0.3)
+    hits_cost = Cost(rows=640.0, kept=1.6, bells=0.3)
     gradient_cost = Cost(rows=1350.0, kept=2.4, bells=1.1)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
