@@ -85,12 +85,16 @@ def test_the_same_jacobian(chain, keep, request):
         assert columns[name].positive.shape == A.shape
 
 
-def test_what_does_not_move_has_no_slope(chain):
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_does_not_move_has_no_slope(chain, keep):
     backend, run = chain
     value, slopes = backend.value_and_grad(
-        lambda p: (backend.chained(run, True)(p["a"], np.ones(3))[1] * 0.0).sum() + p["c"], {"a": np.ones(3), "c": 2.0}
+        lambda p: (backend.chained(run, keep)(p["a"], np.ones(3))[1] * 0.0).sum() + p["c"], {"a": np.ones(3), "c": 2.0}
     )
     assert float(value) == 2.0 and float(slopes["c"]) == 1.0 and not np.asarray(slopes["a"]).any()
+    fixed = backend.chained(lambda a, b: run(backend.asarray(b), b), keep)
+    value, slopes = backend.value_and_grad(lambda p: (fixed(p["a"], A)[0] * p["c"]).sum(), {"a": A, "c": 2.0})
+    assert not np.asarray(slopes["a"]).any() and float(slopes["c"]) == pytest.approx(float(value) / 2.0)
 
 
 @pytest.mark.parametrize(

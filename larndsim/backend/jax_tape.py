@@ -109,8 +109,10 @@ class Compiled:
         parts, shapes = zip(*map(jax.tree.flatten, trees), strict=True)
         leaves = [leaf for part in parts for leaf in part]
         moves = [isinstance(leaf, StandIn) for leaf in leaves]
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return self.plain(*trees)
         make_room()
-        if not (any(moves) or self.moves) or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if not (any(moves) or self.moves):
             return self.plain(*trees)
         arrays = [leaf.array if isinstance(leaf, StandIn) else leaf for leaf in leaves]
         if pushed := [leaf for leaf in leaves if isinstance(leaf, Pushed)]:
@@ -182,8 +184,9 @@ def alone(function: Callable[..., Any], trees: Any) -> Any:
     def back(slopes: list[list[Any]]) -> list[Any]:
         tape = Tape()
         again = [Moving(each.array, tape) for each in moving]
-        pairs = [pair for pair in zip(_reals(run(again)), slopes, strict=True) if isinstance(pair[0], Moving)]
-        return jax.block_until_ready(tape.pull(again, *map(list, zip(*pairs, strict=True))))
+        outputs = _reals(run(again))
+        moved = [isinstance(output, Moving) for output in outputs]
+        return jax.block_until_ready(tape.pull(again, [*compress(outputs, moved)], [*compress(slopes, moved)]))
 
     outputs = jax.block_until_ready(run([each.array for each in moving]))
     return moving[0].tape.outputs(outputs, moving, back)
