@@ -18,11 +18,11 @@ from .response import BEFORE, BLOCK, SPAN, TICK, Resolution, resolutions
 
 LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 1.25, 1.5, 1.75)])
 FINE_LADDER = np.unique([*range(1, 8), *(step * 2**power for power in range(22) for step in range(8, 16))])
-OVERHEAD = 8.5e5  # ns that one more class is worth: its calls and, above all, its compilation
+OVERHEAD = 7.5e5  # ns that one more class is worth: its calls and, above all, its compilation
 SHARE = 0.01  # of all the work: what more padding is worth one class less
 LARGEST = 2e6  # numbers in the largest array of one class: larger ones are cut, to stay in the processor's caches
 BUNCH = 2**14  # nodes that drift together: enough that calls cost little, few enough for the processor's caches
-MODES = 100  # of a kernel
+MODES = 60  # of a kernel
 
 
 class Shape(NamedTuple):
