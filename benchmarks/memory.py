@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import itertools
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from benchmarks.measure import MB, PeakMemory, in_fresh_process
 from benchmarks.report import Columns, new_figure, number, one_line, save, table, text
 from benchmarks.samples import PLANS, muons, waiter, work_on
 from larndsim.backend import DTYPES, installed
+from larndsim.backend.base import give_back
 
 COLUMNS: Columns = {
     "cm": number("length", ".0f"),
@@ -94,8 +93,7 @@ def clocked(name: str, function: Any, wait: Any, memory: PeakMemory | None) -> t
 def trim() -> None:
     """Give what is free back to the system, so that it is not counted."""
     gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    give_back()
 
 
 def drawn(rows: list[dict[str, Any]]) -> Any:

@@ -36,7 +36,8 @@ class Numbers(NamedTuple):
 
 
 RESIDENT = 6.0  # numbers per slot
-IDLE = 30e6  # bytes that lie between the pieces of memory that are in use
+MARGIN = 0.85  # of the memory is what parts are cut for: estimates are that good
+IDLE = 10e6  # bytes that lie between the pieces of memory that are in use
 
 
 def numbers(rows: int, nodes: int, bins: int, basis: int, channels: int) -> Numbers:
@@ -48,7 +49,7 @@ def numbers(rows: int, nodes: int, bins: int, basis: int, channels: int) -> Numb
 def split(sizes: list[Numbers], backend: Any, memory: float) -> list[slice]:
     """Size classes, in order, in as few parts as the memory allows; each has one at least."""
     cost = backend.gradient_cost
-    room = (memory - IDLE) / ITEM[backend.dtype] - _shared(cost, sizes)
+    room = (MARGIN * memory - IDLE) / ITEM[backend.dtype] - _shared(cost, sizes)
     borders, held = [0], sizes[:0]
     for index, size in enumerate(sizes):
         if held and _at_work(cost, [*held, size]) > room:

@@ -41,7 +41,8 @@ def shapes(batch) -> set:
 
 
 @pytest.mark.slow
-def test_once_for_each_size_class(compiled):
+def test_once_for_each_size_class():
+    jax.clear_caches()  # JAX counts what other simulators have compiled, too
     sim = Simulator(cases.DETECTOR, backend="jax")
     found = batches(sim)
     for batch in found:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import eagerpy as ep
@@ -62,6 +65,10 @@ class Backend(ABC):
 
         Unless its gradient may `keep` what it needs, it computes that again on the way back, and holds nothing.
         """
+        return function if keep else self.alone(partial(with_free_memory, function))
+
+    def alone(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, which holds nothing for its gradient."""
         return function
 
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
@@ -80,6 +87,18 @@ class Backend(ABC):
         if array.dtype.kind == "f":
             return np.dtype(self.dtype)
         return np.dtype(bool) if array.dtype.kind == "b" else np.dtype("int32" if array.itemsize <= 4 else "int64")
+
+
+def with_free_memory(function: Callable[..., Any], *trees: Any) -> Any:
+    """Call a function when what is free has been given back to the system."""
+    give_back()
+    return function(*trees)
+
+
+def give_back() -> None:
+    """Memory that is free, but lies between pieces that are in use, goes back to the system, if that is Linux."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):  # of the GNU library
+        trim(0)
 
 
 def unwrap(tree: Any) -> Any:

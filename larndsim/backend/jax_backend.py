@@ -27,8 +27,8 @@ class JAXBackend(Backend):
     """JAX; everything that is compiled here can be differentiated, mapped and compiled again."""
 
     name = "jax"
-    hits_cost = Cost(rows=640.0, kept=1.6, bells=0.3)
-    gradient_cost = Cost(rows=1350.0, kept=2.4, bells=1.1)
+    hits_cost = Cost(rows=350.0, kept=1.9, bells=0.0)
+    gradient_cost = Cost(rows=900.0, kept=2.4, bells=0.3)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(device, dtype)
@@ -60,15 +60,15 @@ class JAXBackend(Backend):
     def compile(self, function: Callable[..., Any], moves: tuple[int, ...] = ()) -> Callable[..., Any]:
         return _compiled(function, moves)
 
-    def chained(self, function: Callable[..., Any], keep: bool) -> Callable[..., Any]:
-        """Where nothing is kept, each waits until it is done: JAX would begin the next before memory is free."""
+    def alone(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Each waits until it is done: JAX would begin the next before memory is free."""
 
         def run(*trees: Any) -> Any:
             if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees)):
                 return jax.checkpoint(function)(*trees)
             return alone(function, trees)
 
-        return function if keep else run
+        return run
 
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         return value_and_grad(function, dict(zip(values, self.scalars(values.values()), strict=True)))
