@@ -27,7 +27,7 @@ from benchmarks.measure import (
     unit,
 )
 from benchmarks.report import COLOURS, Columns, ms, new_figure, number, one_line, save, table, text
-from benchmarks.samples import PLANS, Setup, error_against_float64, muons, parts, waiter, work_on
+from benchmarks.samples import PLANS, SEGMENTS, Setup, error_against_float64, muons, parts, waiter, work_on
 from larndsim.backend import DTYPES, get_backend, installed
 from larndsim.errors import ArgumentError
 
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--devices", nargs="+", default=["cpu"], help="cpu, cuda, cuda:N; left out where not there")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--plans", nargs="+", choices=sorted(PLANS), default=sorted(PLANS, reverse=True))
-    parser.add_argument("--batch", type=int, default=10_000, help="segments that are simulated at once")
+    parser.add_argument("--batch", type=int, default=SEGMENTS, help="segments that are simulated at once")
     parser.add_argument("--seconds", type=float, default=1.0, help="that each figure is measured for, at least")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
 

@@ -11,11 +11,11 @@ import numpy as np
 import larndsim
 from larndsim.backend import leaves
 from larndsim.data.segments import Segments
-from optimize.losses import get_loss
+from optimize.losses import Repeated, get_loss
 
 SIX = ("Ab", "kb", "eField", "lifetime", "long_diff", "tran_diff")  # the drift velocity is linked to the field
 PLANS = {"six": SIX, "all": None}  # what the plan lets vary; None: every parameter
-SEGMENTS = 400  # per batch
+SEGMENTS = 10_000  # per batch, some 8,000 cm
 ACCURATE = 500.0  # electrons: pixels above it count for the accuracy
 
 
@@ -85,8 +85,8 @@ def work_on(simulator: larndsim.Simulator, batches: list[Any]) -> Work:
     loss = get_loss("hits", threshold=7000.0)
 
     @cache
-    def targets() -> list[np.ndarray]:
-        return [simulator.hits(batch, other).numpy() for batch in batches]
+    def targets() -> list[Repeated]:
+        return [Repeated(simulator.hits(batch, other).numpy()) for batch in batches]
 
     def gradient() -> list[Any]:
         return [

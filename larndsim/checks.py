@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -136,19 +137,24 @@ def held_within(values: tuple[Any, ...], limits: Any) -> tuple[Any, ...]:
 def check_value(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> None:
     """Refuse a value of a parameter that is not a finite number, not physical, or outside the plan's limits."""
     try:
-        values = np.atleast_1d(np.asarray(value, dtype=np.float64))
+        numbers = np.asarray(value, dtype=np.float64).ravel().tolist()
     except (TypeError, ValueError) as error:
         raise ArgumentError(name, "be a number", f"it is {value!r}") from error
-    worst = values[np.argmax(np.where(np.isfinite(values), np.abs(values - np.clip(values, low, high)), np.inf))]
-    if not np.isfinite(values).all():
-        raise ArgumentError(name, "be finite", f"it is {worst}")
-    if name not in SIGNED and (values <= 0).any():
-        raise ArgumentError(name, "be greater than 0", f"it is {values.min():g}")
+    for number in numbers:
+        _check_number(name, number, low, high)
+
+
+@lru_cache  # most parameters stay what they are
+def _check_number(name: str, value: float, low: float, high: float) -> None:
+    if not math.isfinite(value):
+        raise ArgumentError(name, "be finite", f"it is {value}")
+    if name not in SIGNED and value <= 0:
+        raise ArgumentError(name, "be greater than 0", f"it is {value:g}")
     slack = 1e-6 * max(abs(low), abs(high)) if math.isfinite(low + high) else 0.0
-    if worst < low - slack or worst > high + slack:
+    if not low - slack <= value <= high + slack:
         if low == high:
             remedy = f"Prepare the batch with vary=['{name}', ...] to let it change."
         else:
             remedy = "Prepare the batch with `parameters` or the detector's `bounds` nearer to it."
         must = f"lie within {low:g} and {high:g}, which this batch was planned for"
-        raise ArgumentError(name, must, f"it is {worst:g}", remedy)
+        raise ArgumentError(name, must, f"it is {value:g}", remedy)

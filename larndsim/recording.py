@@ -3,6 +3,7 @@ their noise, and the hits put together."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import eagerpy as ep
@@ -11,8 +12,8 @@ import numpy as np
 from .backend import map_leaves
 from .backend.operations import take, to_real
 from .charge import Signal
-from .data.batch import Batch, Group, Pixels, joined
-from .data.hits import Hits
+from .data.batch import Group, Members, Pixels, joined
+from .data.hits import Slots
 from .detector import Detector, Electronics
 from .detector.geometry import pixel_centre
 from .electronics import Channel, digitize
@@ -133,12 +134,10 @@ def flat(parts: tuple[Any, ...], counts: tuple[int, ...]) -> tuple[Any, ...]:
     return (*(rows[:, column] for column in range(4)), rows[:, 4] > 0.5)
 
 
-def assembled(columns: tuple[Any, ...], batch: Batch, detector: Detector) -> Hits:
-    """Hits of all pixels, with who they are; `columns` are the `flat` ones."""
+def slots_of(members: Iterable[Members], detector: Detector) -> Slots:
+    """Who the hits of all pixels are, in the order of the `flat` columns."""
+    pixels = joined(tuple(part.pixels[index] for part in members for group in part.groups for index in group.classes))
     orders = detector.electronics.max_hits
-    pixels = batch.recorded_pixels()
     event, plane, ix, iy, _, reference, burst = (np.repeat(column, orders) for column in pixels)
-    x, y = pixel_centre(detector.geometry, plane, ix, iy)
     order = np.tile(np.arange(orders), len(pixels.ix)) + orders * burst
-    z, tick, charge, adc, mask = columns
-    return Hits(event, plane, ix, iy, order, x, y, z, tick, charge, adc, mask, reference)
+    return Slots(event, plane, ix, iy, order, *pixel_centre(detector.geometry, plane, ix, iy), reference)

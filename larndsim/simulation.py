@@ -16,7 +16,7 @@ from . import checks, recording
 from .backend import DEFAULT, get_backend, map_leaves
 from .backend.operations import recomputed
 from .batching import make_batch
-from .data.batch import Batch, Fixed, Group, Members, Part
+from .data.batch import Batch, Fixed, Group, Members, Part, joined
 from .data.hits import Hits
 from .data.segments import Segments
 from .data.waveforms import Waveforms
@@ -97,8 +97,12 @@ class Simulator:
             segments, self.detector.geometry, ranges, self._respond, self.backend, self.memory
         )
         parts = [self._with_recorders(*pair) for pair in planned]
-        fixed = Fixed(tuple(members for _, members in parts), limits, padding)
-        return Batch(deposits, frame, tuple(part for part, _ in parts), fixed)
+        members = tuple(members for _, members in parts)
+        slots = recording.slots_of(members, self.detector)
+        pixels = joined(tuple(pixels for part in members for pixels in part.pixels))
+        for column in (*pixels, *slots):
+            column.flags.writeable = False  # all results share them
+        return Batch(deposits, frame, tuple(part for part, _ in parts), Fixed(members, limits, padding, pixels, slots))
 
     def charge(self, batch: Batch, parameters: Parameters | None = None) -> Waveforms:
         """What each pixel sees, tick by tick: the charge is differentiable."""
@@ -110,7 +114,8 @@ class Simulator:
         """What the electronics record. With a `seed` they are noisy: same seed, same noise of each event and pixel."""
         parts = self._each_part(partial(self._hits_of_part, seed), batch, parameters)
         columns = (self._joined(column, np.zeros(0)) for column in zip(*parts, strict=True))
-        return recording.assembled(tuple(columns) or (self._joined((), np.zeros(0)),) * 5, batch, self.detector)
+        z, tick, charge, adc, mask = tuple(columns) or (self._joined((), np.zeros(0)),) * 5
+        return Hits(**batch.fixed.slots._asdict(), z=z, tick=tick, charge=charge, adc=adc, mask=mask)
 
     def _each_part(self, function: Any, batch: Batch, parameters: Parameters | None) -> Iterator[Any]:
         """What a function makes of each part. Of several, what a gradient needs is computed again, part by part."""

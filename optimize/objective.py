@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 import larndsim
 from larndsim import Parameters, Simulator
 
+from .losses import Repeated
 from .scaling import Scaling
 
 MODES = ("direct", "checkpointed", "forward")
@@ -61,6 +63,10 @@ class Objective:
     def has_residuals(self) -> bool:
         """Whether the loss is a sum of squares, so that its curvature says how large the errors are."""
         return hasattr(self.loss, "residuals")
+
+    @cached_property
+    def _repeated(self) -> tuple[Repeated, ...]:
+        return tuple(map(Repeated, self.targets))
 
     def predict(self, batch: Any, parameters: Parameters) -> Any:
         """What the loss compares: hits or waveforms."""
@@ -111,16 +117,16 @@ class Objective:
 
     def _residuals(self, index: int, parameters: Parameters) -> Any:
         prediction = self.predict(self.batches[index], parameters)
-        return self.loss.residuals(prediction, self.targets[index], self.simulator.backend)
+        return self.loss.residuals(prediction, self._repeated[index], self.simulator.backend)
 
     def _weighted(self, index: int, parameters: Parameters) -> tuple[Any, float]:
         """The loss of one batch times its weight, and the weight."""
         if self.has_residuals:
             r = self._residuals(index, parameters)
             return 0.5 * (r * r).sum(), float(r.shape[0])
-        target = self.targets[index]
+        weight = len(self.targets[index])
         prediction = self.predict(self.batches[index], parameters)
-        return self.loss.value(prediction, target, self.simulator.backend) * len(target), float(len(target))
+        return self.loss.value(prediction, self._repeated[index], self.simulator.backend) * weight, float(weight)
 
     def _at(self, u: np.ndarray) -> Parameters:
         return self.parameters._replace(**self.scaling.values(u))

@@ -69,3 +69,15 @@ def test_the_noise_of_a_pixel_is_its_own(backend):
     np.testing.assert_allclose(same["charge"], alone["charge"], rtol=1e-4)
     neighbour = sim(SEGMENTS._replace(event=np.where(SEGMENTS.event == event, event - 1, 0)), seed=5).numpy()
     assert not np.array_equal(neighbour[neighbour["event"] == event - 1]["charge"], alone["charge"])
+
+
+def test_hits_of_a_batch_share_who_they_are(backend):
+    sim = Simulator(cases.DETECTOR, backend)
+    batch = sim.prepare(SEGMENTS)
+    first, second = sim.hits(batch), sim.hits(batch)
+    waveforms = sim.charge(batch), sim.charge(batch)
+    for name in ("event", "plane", "ix", "iy"):
+        for one, other in ((first, second), waveforms):
+            assert getattr(one, name) is getattr(other, name)
+            with pytest.raises(ValueError, match="read-only"):
+                getattr(one, name)[:] = 0

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .hits import Slots
+
 
 class Deposits(NamedTuple):
     """What the charge is differentiated with respect to, beside the parameters. Axis: (segment,).
@@ -121,6 +123,8 @@ class Fixed:
     members: tuple[Members, ...]  # of each part
     limits: np.ndarray  # (parameter, 2) lowest and highest value that the plan holds for, in the order of `Parameters`
     padding: float  # share of the work that is done on padding
+    pixels: Pixels  # of all classes, in the order of what `Simulator.charge` returns
+    slots: Slots  # of what `Simulator.hits` returns
 
 
 class Batch(NamedTuple):
@@ -138,18 +142,7 @@ class Batch(NamedTuple):
 
     def all_pixels(self) -> Pixels:
         """The pixels of all classes, in the order of what `Simulator.charge` returns."""
-        return joined(tuple(pixels for members in self.fixed.members for pixels in members.pixels))
-
-    def recorded_pixels(self) -> Pixels:
-        """The same pixels in the order of what `Simulator.hits` returns."""
-        return joined(
-            tuple(
-                members.pixels[index]
-                for members in self.fixed.members
-                for group in members.groups
-                for index in group.classes
-            )
-        )
+        return self.fixed.pixels
 
 
 def joined(parts: tuple[Pixels, ...]) -> Pixels:

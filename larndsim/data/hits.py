@@ -7,6 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
+class Slots(NamedTuple):
+    """Where hits may be. Axis: (hit,). NumPy arrays, the same for all values of the parameters: see `Hits`."""
+
+    event: np.ndarray
+    plane: np.ndarray
+    ix: np.ndarray
+    iy: np.ndarray
+    order: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    reference: np.ndarray
+
+
 class Hits(NamedTuple):
     """Hits of all pixels, flat: `max_hits` entries per pixel, of which `mask` marks the real ones. Axis: (hit,).
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from larndsim.errors import ArgumentError, check_choice, did_you_mean
 
-from .base import Loss, ResidualLoss
+from .base import Loss, Repeated, ResidualLoss
 from .hits import HitsLoss
 from .mmd import MMD
 from .nearest import Chamfer, SpaceMatch
@@ -19,7 +19,7 @@ from .sinkhorn import Sinkhorn
 from .soft_dtw import SoftDTW
 from .waveform import WaveformLoss
 
-__all__ = ["LOSSES", "Loss", "ResidualLoss", "get_loss"]
+__all__ = ["LOSSES", "Loss", "Repeated", "ResidualLoss", "get_loss"]
 
 LOSSES: dict[str, type[Loss]] = {
     "hits": HitsLoss,

@@ -1,22 +1,23 @@
 """What all losses share: where NumPy ends and EagerPy begins, and the checks of options.
 
-A loss has two halves. `arguments` (NumPy) pairs the prediction with the target and lays both out in arrays of fixed
-shape; `formula` (EagerPy, compiled where the framework can) makes a number of them.
+A loss has two halves. `layout` (NumPy) pairs the slots of the prediction with the target, in arrays of fixed shape;
+`formula` (EagerPy, compiled where the framework can) makes a number of them and of what is `measured` in the slots.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import eagerpy as ep
 import numpy as np
 
-from larndsim.backend import Backend
+from larndsim.backend import Backend, leaves
 from larndsim.data.hits import HIT_FIELDS
 from larndsim.errors import ArgumentError
 from larndsim.size_classes import FINE_LADDER, LADDER, on_ladder
@@ -24,6 +25,37 @@ from larndsim.size_classes import FINE_LADDER, LADDER, on_ladder
 # What LArPix resolves: the noise of a reset and of a digitisation make some 1000 electrons; on the slope at the
 # threshold these are some 3 clock ticks, in which electrons drift 0.05 cm.
 CHARGE, TIME, DEPTH = 1000.0, 3.0, 0.05
+
+
+class Measured(NamedTuple):
+    """What the hits of a prediction are. Axis: (slot,)."""
+
+    z: Any
+    charge: Any
+    tick: Any
+    mask: Any
+
+
+class Repeated:
+    """A target that is compared again and again, and does not change.
+
+    Its layout serves as long as predictions are of the same batch: these share their identifiers, which are read-only.
+    """
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+        self._made_for: tuple[Any, ...] = ()
+        self._layout: tuple = ()
+
+    def layout(self, loss: Loss, prediction: Any, backend: Backend) -> tuple:
+        """That of the loss, made anew if anything is another."""
+        made_for = (loss, backend, prediction.event)
+        if not self._made_for or any(map(operator.is_not, made_for, self._made_for)):
+            layout = loss.layout(prediction, self.target, backend)
+            if prediction.event.flags.writeable or not all(map(backend.is_concrete, leaves(layout))):
+                return layout
+            self._made_for, self._layout = made_for, layout
+        return self._layout
 
 
 @dataclass(frozen=True)
@@ -42,12 +74,24 @@ class Loss(ABC):
         """The loss, a native scalar."""
         return compiled(self.formula, backend)(*self.arguments(prediction, target, backend))
 
-    @abstractmethod
     def arguments(self, prediction: Any, target: Any, backend: Backend) -> tuple:
-        """Native arrays that the formula takes."""
+        """Native arrays that the formula takes: what is measured, then the layout."""
+        if isinstance(target, Repeated):
+            return self.measured(prediction, backend), *target.layout(self, prediction, backend)
+        return self.measured(prediction, backend), *self.layout(prediction, target, backend)
+
+    def measured(self, prediction: Any, backend: Backend) -> Any:
+        """What moves with the parameters, native; one slot more at least, which is empty."""
+        length = on_fine_steps(len(prediction.event) + 1)
+        columns = (prediction.z, prediction.charge, prediction.tick, prediction.mask)
+        return Measured(*lengthened(columns, length, backend))
 
     @abstractmethod
-    def formula(self, *arguments: Any) -> Any:
+    def layout(self, prediction: Any, target: Any, backend: Backend) -> tuple:
+        """Native arrays that stay the same while the prediction has the same slots."""
+
+    @abstractmethod
+    def formula(self, measured: Any, *layout: Any) -> Any:
         """EagerPy arrays -> EagerPy scalar."""
 
 
@@ -59,11 +103,11 @@ class ResidualLoss(Loss):
         return compiled(self.differences, backend)(*self.arguments(prediction, target, backend))
 
     @abstractmethod
-    def differences(self, *arguments: Any) -> Any:
+    def differences(self, measured: Any, *layout: Any) -> Any:
         """EagerPy arrays -> EagerPy array (residual,)."""
 
-    def formula(self, *arguments: Any) -> Any:
-        residuals = self.differences(*arguments)
+    def formula(self, measured: Any, *layout: Any) -> Any:
+        residuals = self.differences(measured, *layout)
         return 0.5 * (residuals**2).sum() / max(residuals.shape[0], 1)
 
 

@@ -15,10 +15,10 @@ from larndsim.data.hits import Hits
 from .base import (
     CHARGE,
     TIME,
+    Measured,
     ResidualLoss,
     check_hits,
     check_positive,
-    lengthened,
     on_fine_steps,
     on_steps,
     presence,
@@ -53,28 +53,25 @@ class HitsLoss(ResidualLoss):
         if self.threshold is not None:
             check_positive("threshold", self.threshold)
 
-    def arguments(self, prediction: Hits, target: np.ndarray, backend: Backend) -> tuple:
+    def layout(self, prediction: Hits, target: np.ndarray, backend: Backend) -> tuple:
         """Axes: (slot,) of the prediction, padded; (hit,) of the target, for those whose pixel has no slot, padded."""
         check_hits(target)
         slots = tuple(np.asarray(getattr(prediction, name)) for name in IDENTITY)
         row = rows_of(slots, tuple(target[name] for name in IDENTITY))
         found = row >= 0
         elsewhere = np.delete(target["charge"], row[found])
-        length = on_fine_steps(len(row))
-        known = np.zeros((3, length))
+        known = np.zeros((3, on_fine_steps(len(row) + 1)))
         reference = np.broadcast_to(prediction.reference, row.shape)[found]
         columns = target["charge"][row[found]], target["tick"][row[found]] - reference, np.ones(len(reference))
         known[:, np.flatnonzero(found)] = columns
         elsewhere = np.pad(elsewhere, (0, on_steps(len(elsewhere)) - len(elsewhere)))
-        own = (prediction.charge, prediction.tick, prediction.mask)
-        constants = (*known, elsewhere, threshold_of(self.threshold, target))
-        return *lengthened(own, length, backend), *map(backend.asarray, constants)
+        return tuple(map(backend.asarray, (*known, elsewhere, threshold_of(self.threshold, target))))
 
     def differences(
-        self, charge: Any, tick: Any, mask: Any, known_charge: Any, known_tick: Any, found: Any, elsewhere: Any,
-        threshold: Any,
-    ) -> Any:  # fmt: skip
+        self, measured: Measured, known_charge: Any, known_tick: Any, found: Any, elsewhere: Any, threshold: Any
+    ) -> Any:
         """Residuals of charge, time and presence, slot by slot, then of the hits elsewhere."""
+        _, charge, tick, mask = measured
         weight = to_real(mask, charge) * presence(charge, threshold, self.charge)
         known_weight = found * presence(known_charge, threshold, self.charge)
         both = weight * known_weight

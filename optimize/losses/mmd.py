@@ -11,7 +11,7 @@ import numpy as np
 from larndsim.backend import Backend
 from larndsim.data.hits import Hits
 
-from .base import CHARGE, Loss
+from .base import CHARGE, Loss, Measured
 from .points import Points, Slots, paired, predicted, squared_distance
 
 
@@ -26,12 +26,12 @@ class MMD(Loss):
     charge: float = CHARGE
     position: float = 0.5
 
-    def arguments(self, prediction: Hits, target: np.ndarray, backend: Backend) -> tuple:
+    def layout(self, prediction: Hits, target: np.ndarray, backend: Backend) -> tuple:
         return paired(prediction, target, backend)
 
-    def formula(self, slots: Slots, known: Points) -> Any:
+    def formula(self, measured: Measured, slots: Slots, known: Points) -> Any:
         """Sum over events of <a, k a> - 2 <a, k b> + <b, k b>."""
-        points = predicted(slots)
+        points = predicted(measured, slots)
         own, both, theirs = self._product(points, points), self._product(points, known), self._product(known, known)
         return (own - 2.0 * both + theirs) / ep.maximum(known.real.sum(), 1.0)
 

@@ -13,7 +13,7 @@ from larndsim.backend import Backend
 from larndsim.backend.operations import constant, take_along
 from larndsim.data.hits import Hits
 
-from .base import CHARGE, DEPTH, Loss, check_positive, presence, threshold_of
+from .base import CHARGE, DEPTH, Loss, Measured, check_positive, presence, threshold_of
 from .points import Points, Slots, paired, pairs, predicted, squared_distance
 
 FAR = 1e12  # a squared distance beyond every real one
@@ -38,12 +38,12 @@ class Nearest(Loss):
         if self.threshold is not None:
             check_positive("threshold", self.threshold)
 
-    def arguments(self, prediction: Hits, target: np.ndarray, backend: Backend) -> tuple:
+    def layout(self, prediction: Hits, target: np.ndarray, backend: Backend) -> tuple:
         return *paired(prediction, target, backend), backend.asarray(threshold_of(self.threshold, target))
 
-    def formula(self, slots: Slots, known: Points, threshold: Any) -> Any:
+    def formula(self, measured: Measured, slots: Slots, known: Points, threshold: Any) -> Any:
         """Hits in events where the other side has none cost `unmatched` resolutions each."""
-        points = predicted(slots)
+        points = predicted(measured, slots)
         matching, compared = self.distances(points, known)
         matching = constant(matching) + (1.0 - pairs(points, known)) * FAR
         there = _at_nearest(matching, compared)

@@ -15,7 +15,7 @@ from larndsim.backend import Backend
 from larndsim.backend.operations import constant, take, take_along, to_real
 from larndsim.data.hits import Hits
 
-from .base import check_hits, lengthened, on_fine_steps, on_steps
+from .base import Measured, check_hits, on_steps
 
 ORDER = ("order", "iy", "ix", "plane", "event")  # the last one decides first
 SPARE = 16  # predicted hits that are kept beyond one and a half times as many as the target has in an event
@@ -37,12 +37,8 @@ class Points(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """A prediction's slots for hits, flat, and where each stands in its event."""
+    """Where a prediction's slots for hits stand in their events."""
 
-    z: Any  # (slot,)
-    charge: Any
-    tick: Any
-    mask: Any
     index: Any  # (event, place) the slot; one beyond the last for padding
     x: Any  # (event, place)
     y: Any
@@ -65,20 +61,18 @@ def paired(prediction: Hits, target: np.ndarray, backend: Backend) -> tuple[Slot
     kept = np.arange(min(index.shape[1], known.real.shape[1] * 3 // 2 + SPARE), dtype=np.int32)
     constants = (np.where(index < len(reference), column, 0.0) for column in (x, y, lag))
     slots = (index, *constants, kept)
-    length = on_fine_steps(len(reference) + 1)
-    measured = tuple(getattr(prediction, name) for name in ("z", "charge", "tick", "mask"))
-    native = lengthened(measured, length, backend)
-    return Slots(*native, *map(backend.asarray, slots)), Points(*map(backend.asarray, known))
+    return Slots(*map(backend.asarray, slots)), Points(*map(backend.asarray, known))
 
 
-def predicted(slots: Slots) -> Points:
+def predicted(measured: Measured, slots: Slots) -> Points:
     """The real hits of a prediction, first in their events.
 
     At most half as many again as the target's largest event has, and some to spare: more are not compared.
     """
     index = slots.index
     z, charge, tick, real = (
-        take(column, index) for column in (slots.z, slots.charge, slots.tick, to_real(slots.mask, slots.z))
+        take(column, index)
+        for column in (measured.z, measured.charge, measured.tick, to_real(measured.mask, measured.z))
     )
     place = to_real(ep.arange(index, 0, index.shape[1]), z)
     rank = constant(ep.expand_dims(place, 0) + (1.0 - real) * index.shape[1])

@@ -17,7 +17,7 @@ from larndsim.backend.operations import log_sum_exp, scan
 from larndsim.data.hits import Hits
 from larndsim.errors import ArgumentError
 
-from .base import CHARGE, Loss
+from .base import CHARGE, Loss, Measured
 from .points import Points, Slots, joined, padded, paired, predicted, squared_distance
 
 NOTHING = -1e20  # the logarithm of no weight
@@ -45,14 +45,14 @@ class Sinkhorn(Loss):
         if not isinstance(self.iterations, int) or self.iterations < LAST:
             raise ArgumentError("iterations", f"be a whole number of {LAST} or more", f"it is {self.iterations!r}")
 
-    def arguments(self, prediction: Hits, target: np.ndarray, backend: Backend) -> tuple:
+    def layout(self, prediction: Hits, target: np.ndarray, backend: Backend) -> tuple:
         falling = np.geomspace(FIRST, 1.0, self.iterations - LAST + 1)
         schedule = self.epsilon * np.concatenate([falling, np.ones(LAST - 1)])
         return *paired(prediction, target, backend), backend.asarray(schedule)
 
-    def formula(self, slots: Slots, known: Points, schedule: Any) -> Any:
+    def formula(self, measured: Measured, slots: Slots, known: Points, schedule: Any) -> Any:
         """Mean over the target's events; events that both sides lack do not count."""
-        points = predicted(slots)
+        points = predicted(measured, slots)
         size = max(points.real.shape[1], known.real.shape[1])
         a, b = padded(points, size), padded(known, size)
         left, right = joined(a, a, b), joined(b, a, b)

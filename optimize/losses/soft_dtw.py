@@ -18,7 +18,7 @@ from larndsim.backend.operations import log_sum_exp, scan, take, to_real
 from larndsim.data.hits import Hits
 from larndsim.errors import check_choice
 
-from .base import CHARGE, TIME, Loss
+from .base import CHARGE, TIME, Loss, Measured
 from .points import Points, Slots, joined, padded, paired, predicted, squared_distance
 
 FAR = 1e10  # the cost of a path that does not exist
@@ -41,15 +41,15 @@ class SoftDTW(Loss):
         super().__post_init__()
         check_choice("compare", self.compare, COMPARED)
 
-    def arguments(self, prediction: Hits, target: np.ndarray, backend: Backend) -> tuple:
+    def layout(self, prediction: Hits, target: np.ndarray, backend: Backend) -> tuple:
         slots, known = paired(prediction, target, backend)
         size = max(slots.kept.shape[0], known.real.shape[1])
         return slots, known, *map(backend.asarray, diagonals(size))
 
-    def formula(self, slots: Slots, known: Points, cell: Any, outside: Any, number: Any) -> Any:
+    def formula(self, measured: Measured, slots: Slots, known: Points, cell: Any, outside: Any, number: Any) -> Any:
         """Axis of `number`: (diagonal,); of `cell` and `outside`: (diagonal, row)."""
         size = cell.shape[1]
-        a, b = padded(predicted(slots), size), padded(known, size)
+        a, b = padded(predicted(measured, slots), size), padded(known, size)
         left, right = joined(a, a, b), joined(b, a, b)
         cost = squared_distance(left, right, self._scales())
         paths = soft_paths(cost, left.counts(), right.counts(), (cell, outside, number), self.gamma)

@@ -25,14 +25,17 @@ class WaveformLoss(ResidualLoss):
 
     charge: float = CHARGE  # resolution, electrons
 
-    def arguments(self, prediction: Waveforms, target: Waveforms, backend: Backend) -> tuple:
+    def measured(self, prediction: Waveforms, backend: Backend) -> Any:
+        return prediction.charge
+
+    def layout(self, prediction: Waveforms, target: Waveforms, backend: Backend) -> tuple:
         """Axes: (pixel, tick) of the prediction; (pixel,) of the target, for pixels that the prediction lacks."""
         if not isinstance(target, Waveforms):
             raise ArgumentError("target", "be Waveforms", f"it is a {type(target).__name__}", "Simulate it.")
         if abs(prediction.tick - target.tick) > 1e-9:
             raise ArgumentError("target", f"have ticks of {prediction.tick} us", f"its ticks are {target.tick} us")
         known, others = aligned(target, prediction)
-        return prediction.charge, backend.asarray(known), backend.asarray(others)
+        return backend.asarray(known), backend.asarray(others)
 
     def differences(self, charge: Any, known: Any, others: Any) -> Any:
         """Residuals pixel by pixel and tick by tick, then the totals of the pixels that the prediction lacks."""

@@ -12,7 +12,7 @@ from larndsim.backend import get_backend
 from larndsim.data.hits import HIT_FIELDS, Hits
 from larndsim.data.waveforms import Waveforms
 from larndsim.errors import ArgumentError
-from optimize.losses import LOSSES, ResidualLoss, get_loss
+from optimize.losses import LOSSES, Repeated, ResidualLoss, get_loss
 from optimize.losses.base import rows_of
 
 EVENTS, PIXELS, ORDERS = 2, 5, 2
@@ -215,6 +215,49 @@ def test_waveforms_of_other_pixels():
     residuals = get_loss("waveform").residuals(fewer, target, backend)
     assert residuals[-1] == pytest.approx(target.charge[3, -1] / 1000.0)
     assert not residuals[:-1].any()
+
+
+def counted(target, monkeypatch):
+    """The target as one that is repeated, and the losses that have laid it out."""
+    made = []
+    for kind in {type(get_loss(name)) for name in LOSSES}:
+        plain = kind.layout
+        monkeypatch.setattr(kind, "layout", lambda self, *a, plain=plain: (made.append(self), plain(self, *a))[1])
+    return Repeated(target), made
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_repeated_target_is_laid_out_once(name, differentiable_backend, monkeypatch):
+    backend, loss = backend_of(differentiable_backend), get_loss(name)
+    make = waveforms if name == "waveform" else hits
+    prediction = make(backend)
+    plain = make(backend_of("numpy"), seed=1, shift=1)
+    target, made = counted(plain if name == "waveform" else plain.numpy(), monkeypatch)
+
+    def value_and_slope(prediction, target):
+        return backend.value_and_grad(
+            lambda v: loss.value(prediction._replace(charge=prediction.charge * v["scale"]), target, backend),
+            {"scale": 1.1},
+        )
+
+    def both(prediction):
+        return value_and_slope(prediction, target), value_and_slope(prediction, target.target)
+
+    prediction.event.flags.writeable = False
+    for _ in range(3):
+        (value, slopes), (known, known_slopes) = both(prediction)
+        assert float(value) == float(known) and float(slopes["scale"]) == float(known_slopes["scale"])
+    assert len(made) == 1 + 3  # and one for each plain target
+
+    fewer = prediction._replace(event=prediction.event + 1)  # other identifiers, which may change
+    (value, _), (known, _) = both(fewer)
+    assert float(value) == float(known) != 0.0 and len(made) == 4 + 2
+    fewer.event[:] -= 1
+    assert float(both(fewer)[0][0]) == float(both(prediction)[1][0])
+
+    loss = get_loss(name, charge=500.0)  # another loss
+    (value, _), (known, _) = both(prediction)
+    assert float(value) == float(known)
 
 
 def test_rows_of():
