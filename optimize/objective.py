@@ -65,8 +65,9 @@ class Objective:
         return hasattr(self.loss, "residuals")
 
     @cached_property
-    def _repeated(self) -> tuple[Repeated, ...]:
-        return tuple(map(Repeated, self.targets))
+    def _compared(self) -> tuple[Any, ...]:
+        """The targets, each laid out once for its batch, unless only one batch is to be held in memory."""
+        return self.targets if self.mode == "checkpointed" else tuple(map(Repeated, self.targets))
 
     def predict(self, batch: Any, parameters: Parameters) -> Any:
         """What the loss compares: hits or waveforms."""
@@ -117,7 +118,7 @@ class Objective:
 
     def _residuals(self, index: int, parameters: Parameters) -> Any:
         prediction = self.predict(self.batches[index], parameters)
-        return self.loss.residuals(prediction, self._repeated[index], self.simulator.backend)
+        return self.loss.residuals(prediction, self._compared[index], self.simulator.backend)
 
     def _weighted(self, index: int, parameters: Parameters) -> tuple[Any, float]:
         """The loss of one batch times its weight, and the weight."""
@@ -126,7 +127,7 @@ class Objective:
             return 0.5 * (r * r).sum(), float(r.shape[0])
         weight = len(self.targets[index])
         prediction = self.predict(self.batches[index], parameters)
-        return self.loss.value(prediction, self._repeated[index], self.simulator.backend) * weight, float(weight)
+        return self.loss.value(prediction, self._compared[index], self.simulator.backend) * weight, float(weight)
 
     def _at(self, u: np.ndarray) -> Parameters:
         return self.parameters._replace(**self.scaling.values(u))

@@ -47,9 +47,13 @@ class JAXBackend(Backend):
         return jax.device_put(np.asarray(array, dtype=self._dtype_of(array)), self._device)
 
     def scalars(self, values: Iterable[Any]) -> list[Any]:
-        """What is compiled takes those of NumPy as they are, sooner than they could be put on the device."""
-        native = jax.Array | StandIn
-        return [self.asarray(v) if isinstance(v, native) else np.asarray(v, dtype=self.dtype) for v in values]
+        """On a processor those of NumPy stay: what is compiled takes them sooner than they could be put there."""
+        known = jax.Array | StandIn
+        values = [self.asarray(v) if isinstance(v, known) else np.asarray(v, dtype=self.dtype) for v in values]
+        if self._device.platform == "cpu":
+            return values
+        put = iter(jax.device_put([v for v in values if isinstance(v, np.ndarray)], self._device))  # all at once
+        return [next(put) if isinstance(v, np.ndarray) else v for v in values]
 
     def numpy(self, value: Any) -> np.ndarray:
         return np.asarray(value)
