@@ -146,6 +146,7 @@ def check_value(name: str, value: Any, low: float = -math.inf, high: float = mat
 
 @lru_cache  # most parameters stay what they are
 def _check_number(name: str, value: float, low: float, high: float) -> None:
+    """The same of one number."""
     if not math.isfinite(value):
         raise ArgumentError(name, "be finite", f"it is {value}")
     if name not in SIGNED and value <= 0:

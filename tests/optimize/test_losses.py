@@ -249,11 +249,11 @@ def test_a_repeated_target_is_laid_out_once(name, differentiable_backend, monkey
         assert float(value) == float(known) and float(slopes["scale"]) == float(known_slopes["scale"])
     assert len(made) == 1 + 3  # and one for each plain target
 
-    fewer = prediction._replace(event=prediction.event + 1)  # other identifiers, which may change
-    (value, _), (known, _) = both(fewer)
+    other = prediction._replace(event=prediction.event + 1)  # other identifiers, which may change
+    (value, _), (known, _) = both(other)
     assert float(value) == float(known) != 0.0 and len(made) == 4 + 2
-    fewer.event[:] -= 1
-    assert float(both(fewer)[0][0]) == float(both(prediction)[1][0])
+    other.event[:] -= 1
+    assert float(both(other)[0][0]) == float(both(prediction)[1][0])
 
     loss = get_loss(name, charge=500.0)  # another loss
     (value, _), (known, _) = both(prediction)
