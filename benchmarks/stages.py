@@ -85,7 +85,7 @@ def one_by_one(simulator: larndsim.Simulator, batch: Any, functions: dict[str, A
             signals.append(stage4.Signal(start, end, clock("shown", functions["shown"], seen, response)))
         for group, recorder in zip(members.groups, part.recorders, strict=True):
             own = tuple(signals[index] for index in group.classes)
-            signal = clock("merged", functions["merged"], own, recorder.order)
+            signal = clock("merged", functions["merged"], own, group.firsts, recorder.anode)
             clock("recorded", functions["recorded"], signal, recorder, None)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from .backend import Backend, map_leaves, static
-from .data.batch import Deposits, Fixed, Frame, Members, Part, Pixels, Window
+from .data.batch import Deposits, Fixed, Frame, Members, Part, Pixels
 from .data.segments import Segments
 from .detector.geometry import Geometry, plane_of
 from .memory import split
 from .pixelization import Plan, Ranges, bursts_of, frames, local_lines, plan, times_in
-from .response import TICK
-from .size_classes import Shape, bunched, fill, padding, sort_into_classes, window_length
+from .response import BEFORE, TICK
+from .size_classes import Piece, bunched, fill, padding, sort_into_classes, window_length
 
 static(Fixed)
 
@@ -28,11 +28,11 @@ def make_batch(
     respond: Callable[..., Any],
     backend: Backend,
     memory: float,
-) -> tuple[Deposits, Frame, list[tuple[Part, Members]], float]:
+) -> tuple[Deposits, Frame, list[tuple[Part, Members]], int, float]:
     """Plan the segments for all parameters within `ranges` and sort their pixels into size classes.
 
     `respond(pitch, resolution)` gives the folded response, on the device. Each part takes no more than `memory`. Last
-    comes the share of the work that is done on padding.
+    come the ticks of the windows that hold all signals, and the share of the work that is done on padding.
     """
     s = segments
     middles = ((s.x_start + s.x_end) / 2, (s.y_start + s.y_end) / 2, (s.z_start + s.z_end) / 2)
@@ -40,35 +40,25 @@ def make_batch(
     frame = frames(segments, geometry, plane)
     bursts = bursts_of(segments, geometry, ranges)
     planned = plan(segments, geometry, frame, plane, bursts, ranges)
-    entries = sort_into_classes(planned, geometry.pitch[planned.plane], ranges)
-    length = window_length(planned)
-    channels = [respond(shape.pitch, shape.resolution).mixing.shape[0] for shape, _ in entries]
-    sizes = [shape.numbers(len(members), count) for (shape, members), count in zip(entries, channels, strict=True)]
+    pieces = sort_into_classes(planned, geometry.pitch[planned.plane], ranges)
+    channels = [respond(shape.pitch, shape.resolution).mixing.shape[0] for shape, _, _ in pieces]
+    sizes = [shape.numbers(rows, count) for (shape, rows, _), count in zip(pieces, channels, strict=True)]
     deposits = _deposits(segments, geometry, frame, plane, times_in(bursts, segments))
-    parts = [
-        _part(planned, frame, entries[chosen], length, respond, backend) for chosen in split(sizes, backend, memory)
-    ]
+    parts = [_part(planned, frame, pieces[chosen], respond, backend) for chosen in split(sizes, backend, memory)]
     arrays = (map_leaves(backend.asarray, _padded(columns)) for columns in (deposits, frame))
-    return *arrays, parts, padding(planned, entries, ranges)
+    return *arrays, parts, window_length(planned), padding(planned, pieces, ranges)
 
 
 def _part(
-    planned: Plan,
-    frame: Frame,
-    entries: list[tuple[Shape, np.ndarray]],
-    length: int,
-    respond: Callable[..., Any],
-    backend: Backend,
+    planned: Plan, frame: Frame, pieces: list[Piece], respond: Callable[..., Any], backend: Backend
 ) -> tuple[Part, Members]:
     """Some size classes on the device, without what stands behind their pixels; and who these are."""
-    filled = (fill(planned, frame, shape, members, length) for shape, members in entries)
-    nodes, classes, windows = map(list, zip(*filled, strict=True))
+    nodes, classes = map(list, zip(*(fill(planned, frame, piece) for piece in pieces), strict=True))
     bunches, places = bunched(nodes)
-    responses = tuple(respond(shape.pitch, shape.resolution) for shape, _ in entries)
-    arrays = map_leaves(backend.asarray, (bunches, tuple(classes), tuple(windows)))
-    part = Part(bunches=arrays[0], classes=arrays[1], responses=responses, windows=arrays[2], recorders=())
-    pixels = (_pixels(planned, members, window) for (_, members), window in zip(entries, windows, strict=True))
-    return part, Members(tuple(pixels), places, groups=())
+    responses = tuple(respond(piece.shape.pitch, piece.shape.resolution) for piece in pieces)
+    bunches, classes = map_leaves(backend.asarray, (bunches, tuple(classes)))
+    part = Part(bunches, classes, responses, windows=(), recorders=())
+    return part, Members(tuple(_pixels(planned, piece.members) for piece in pieces), places, groups=())
 
 
 def _deposits(segments: Segments, geometry: Geometry, frame: Frame, plane: np.ndarray, t: np.ndarray) -> Deposits:
@@ -78,12 +68,13 @@ def _deposits(segments: Segments, geometry: Geometry, frame: Frame, plane: np.nd
     return Deposits(line.x, line.y, line.z, end.x, end.y, end.z, segments.dE, segments.dEdx, t)
 
 
-def _pixels(planned: Plan, members: np.ndarray, window: Window) -> Pixels:
+def _pixels(planned: Plan, members: np.ndarray) -> Pixels:
     """Who the pixels of a class are, and when (us) their windows start."""
-    start = TICK * (planned.reference[members] + window.first_tick[: len(members)])
-    p = planned
-    event, plane, ix, iy, burst = (column[members] for column in (p.event, p.plane, p.ix, p.iy, p.burst))
-    return Pixels(event, plane, ix, iy, start, planned.reference[members], burst)
+    event, plane, ix, iy, reference, burst = (
+        getattr(planned, name)[members] for name in ("event", "plane", "ix", "iy", "reference", "burst")
+    )
+    first = np.floor(planned.window[0, members] / TICK) - BEFORE
+    return Pixels(event, plane, ix, iy, TICK * (reference + first), reference, burst)
 
 
 def _padded(columns: Any) -> Any:

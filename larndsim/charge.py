@@ -208,12 +208,6 @@ def on_window(signal: Signal, window: Window) -> Any:
     return ep.where(index >= 0, values, ep.zeros_like(values))
 
 
-def joined_rows(parts: tuple[Any, ...]) -> Any:
-    """Arrays, one after the other."""
-    return ep.concatenate(list(parts), axis=0)
-
-
-def on_windows(signals: tuple[Signal, ...], windows: tuple[Window, ...], counts: tuple[int, ...]) -> Any:
-    """The first rows of each class, `counts` of them, on their windows, one class after the other. (pixel, tick)."""
-    each = zip(signals, windows, counts, strict=True)
-    return ep.concatenate([on_window(signal, window)[:count] for signal, window, count in each], axis=0)
+def joined_rows(parts: tuple[Any, ...], counts: tuple[int, ...]) -> Any:
+    """The first rows of each array, `counts` of them, one after the other."""
+    return ep.concatenate([part[:count] for part, count in zip(parts, counts, strict=True)], axis=0)

@@ -10,9 +10,9 @@ import eagerpy as ep
 import numpy as np
 
 from .backend import map_leaves
-from .backend.operations import take, to_real
-from .charge import Signal
-from .data.batch import Group, Members, Pixels, joined
+from .backend.operations import laid_out, to_real
+from .charge import Signal, joined_rows
+from .data.batch import Group, Members, Pixels, Window, joined
 from .data.hits import Slots
 from .detector import Detector, Electronics
 from .detector.geometry import pixel_centre
@@ -20,13 +20,12 @@ from .electronics import Channel, digitize
 from .errors import ArgumentError
 from .noise import Noise, draw
 from .response import TICK
-from .size_classes import on_ladder
+from .size_classes import LADDER, POWERS, ROWS, on_ladder
 
 
 class Recorder(NamedTuple):
     """What stands behind the pixels of a group. Axis: (row,)."""
 
-    order: Any  # row among those of all its classes
     channel: Channel
     anode: Any  # cm, z of the anode
     slope: Any  # cm per tick, how z follows from the drift time
@@ -62,41 +61,43 @@ def groups_of(pixels: tuple[Pixels, ...], rows: list[int], ticks: list[int]) -> 
 
     `pixels`, `rows` (with padding) and `ticks` of each class.
     """
+    counts = [len(own.ix) for own in pixels]
+
+    def fit(members: list[int]) -> bool:
+        held = sum(counts[i] for i in members[:-1]) + rows[members[-1]]
+        padded = sum(rows[i] for i in members) * ticks[members[0]]
+        return held <= ROWS and padded <= PADDED * sum(rows[i] * ticks[i] for i in members)
+
     found: list[list[int]] = []
-    for index in sorted(range(len(rows)), key=lambda index: ticks[index]):
-        if found and _size(rows, ticks, [*found[-1], index]) <= PADDED * sum(
-            rows[i] * ticks[i] for i in found[-1] + [index]
-        ):
+    for index in sorted(range(len(rows)), key=lambda index: -ticks[index]):
+        if found and fit([*found[-1], index]):
             found[-1].append(index)
         else:
             found.append([index])
-    return tuple(_group(pixels, tuple(members)) for members in found)
+    return tuple(_group(pixels, rows, members, LADDER if len(found) == 1 else POWERS) for members in found)
 
 
-def _size(rows: list[int], ticks: list[int], members: list[int]) -> int:
-    """Numbers in the signals of some classes, all padded to the longest."""
-    return sum(rows[i] for i in members) * max(ticks[i] for i in members)
-
-
-def _group(pixels: tuple[Pixels, ...], members: tuple[int, ...]) -> Group:
+def _group(pixels: tuple[Pixels, ...], rows: list[int], members: list[int], ladder: np.ndarray) -> Group:
     """Some classes, their pixels one after the other, then padding up to a number of rows that batches share."""
     everyone = joined(tuple(pixels[index] for index in members))
-    count = len(everyone.ix)
-    row = np.minimum(np.arange(on_ladder(np.array([count]))[0]), count - 1)
-    return Group(members, count, map_leaves(lambda column: column[row], everyone))
+    *firsts, count = np.cumsum([0, *(len(pixels[index].ix) for index in members)]).tolist()
+    held = max(first + rows[index] for first, index in zip(firsts, members, strict=True))
+    row = np.minimum(np.arange(on_ladder(held, ladder)), count - 1)
+    return Group(tuple(members), tuple(firsts), count, map_leaves(lambda column: column[row], everyone))
 
 
-def recorder_of(
-    group: Group, pixels: tuple[Pixels, ...], rows: list[int], maps: Channel, detector: Detector
-) -> Recorder:
-    """What stands behind the rows of a group; `rows` of each class, padding included."""
-    first = np.cumsum([0, *(rows[index] for index in group.classes)])
-    real = [start + np.arange(len(pixels[i].ix)) for i, start in zip(group.classes, first, strict=False)]
-    order = np.concatenate(real)[np.minimum(np.arange(len(group.pixels.ix)), group.size - 1)]
+def window_of(group: Group, ticks: int) -> Window:
+    """The windows of the rows of a group."""
+    first = np.rint(group.pixels.start / TICK) - group.pixels.reference
+    return Window(first.astype(np.int32), np.arange(ticks, dtype=np.int32))
+
+
+def recorder_of(group: Group, maps: Channel, detector: Detector) -> Recorder:
+    """What stands behind the rows of a group."""
     geometry, plane = detector.geometry, group.pixels.plane
     velocity = np.broadcast_to(detector.vdrift_static, (int(geometry.module.max()) + 1,))[geometry.module[plane]]
     slope = -geometry.direction[plane] * velocity * TICK
-    return Recorder(order.astype(np.int32), channels_of(maps, group.pixels), geometry.anode_z[plane], slope)
+    return Recorder(channels_of(maps, group.pixels), geometry.anode_z[plane], slope)
 
 
 def channels_of(maps: Channel, pixels: Pixels) -> Channel:
@@ -109,15 +110,21 @@ def noise_of(seed: int, pixels: Pixels, ticks: int, detector: Detector) -> Noise
     return draw(seed, pixels, ticks, detector.electronics.per_pixel(detector.geometry.module[pixels.plane]))
 
 
-def merged(signals: tuple[Signal, ...], order: Any) -> Signal:
-    """The signals of some classes as one, its rows in this order; each stays what it is at its end."""
-    ticks = max(signal.charge.shape[1] for signal in signals)
-    charge = [signal.charge for signal in signals]
-    for row, values in enumerate(charge):
-        if more := ticks - values.shape[1]:
-            charge[row] = ep.concatenate([values, values[:, -1:] * ep.ones(values, (1, more))], axis=1)
-    start, end = ([getattr(signal, name) for signal in signals] for name in ("start", "end"))
-    return Signal(*(take(ep.concatenate(parts, axis=0), order) for parts in (start, end, charge)))
+def merged(signals: tuple[Signal, ...], firsts: tuple[int, ...], anode: Any) -> Signal:
+    """The signals of some classes, the longest first, as one with the rows of `anode`; each stays as it ends.
+
+    The rows of each begin at its `first`, over the padding of the one before. Rows that are none's see nothing.
+    """
+    rows, ticks = anode.shape[0], signals[0].charge.shape[1]
+    longer = [signal._replace(charge=_prolonged(signal.charge, ticks)) for signal in signals]
+    return Signal(*(laid_out(list(columns), firsts, rows) for columns in zip(*longer, strict=True)))
+
+
+def _prolonged(charge: Any, ticks: int) -> Any:
+    """Waveforms over more ticks."""
+    if more := ticks - charge.shape[1]:
+        return ep.concatenate([charge, charge[:, -1:] * ep.ones(charge, (1, more))], axis=1)
+    return charge
 
 
 def recorded(signal: Signal, recorder: Recorder, noise: Noise | None, settings: Electronics, model: str) -> Any:
@@ -129,14 +136,19 @@ def recorded(signal: Signal, recorder: Recorder, noise: Noise | None, settings: 
 
 
 def flat(parts: tuple[Any, ...], counts: tuple[int, ...]) -> tuple[Any, ...]:
-    """The columns of what is `recorded` of the first rows of each group. Axis: (hit,)."""
-    rows = ep.concatenate([part[:count].reshape((-1, 5)) for part, count in zip(parts, counts, strict=True)], axis=0)
+    """The columns of what is `recorded` of the first rows of each group, `counts` of them. Axis: (hit,)."""
+    rows = joined_rows(parts, counts).reshape((-1, 5))
     return (*(rows[:, column] for column in range(4)), rows[:, 4] > 0.5)
 
 
-def slots_of(members: Iterable[Members], detector: Detector) -> Slots:
-    """Who the hits of all pixels are, in the order of the `flat` columns."""
-    pixels = joined(tuple(part.pixels[index] for part in members for group in part.groups for index in group.classes))
+def pixels_of(members: Iterable[Members]) -> Pixels:
+    """All pixels, in the order of waveforms and hits."""
+    groups = (group for part in members for group in part.groups)
+    return joined(tuple(Pixels(*(column[: group.size] for column in group.pixels)) for group in groups))
+
+
+def slots_of(pixels: Pixels, detector: Detector) -> Slots:
+    """Who the hits of some pixels are."""
     orders = detector.electronics.max_hits
     event, plane, ix, iy, _, reference, burst = (np.repeat(column, orders) for column in pixels)
     order = np.tile(np.arange(orders), len(pixels.ix)) + orders * burst

@@ -16,7 +16,7 @@ from . import checks, recording
 from .backend import DEFAULT, get_backend, map_leaves
 from .backend.operations import recomputed
 from .batching import make_batch
-from .data.batch import Batch, Fixed, Group, Members, Part, joined
+from .data.batch import Batch, Fixed, Group, Members, Part
 from .data.hits import Hits
 from .data.segments import Segments
 from .data.waveforms import Waveforms
@@ -75,10 +75,10 @@ class Simulator:
         self._arrivals = compiled(partial(_arrivals, model=recombination), (1,))
         self._signals = compiled(_signals, (2,))
         self._merge = compiled(recording.merged, (0,))
-        self._windows = cache(lambda counts: compiled(partial(stage4.on_windows, counts=counts)))
+        self._window = compiled(stage4.on_window)
         settings = self.detector.electronics
         self._record = compiled(partial(recording.recorded, settings=settings, model=electronics), (0,))
-        self._join = compiled(stage4.joined_rows)
+        self._join = cache(lambda counts: compiled(partial(stage4.joined_rows, counts=counts)))
         self._flat = cache(lambda counts: compiled(partial(recording.flat, counts=counts), (0,)))
 
     def prepare(
@@ -93,13 +93,13 @@ class Simulator:
         nominal, _ = checks.checked_parameters(parameters, None, self)
         limits = checks.limits_of_plan(nominal, vary, self)
         ranges = checks.ranges_of_plan(limits, self.link_vdrift_eField, self.accuracy)
-        deposits, frame, planned, padding = make_batch(
+        deposits, frame, planned, ticks, padding = make_batch(
             segments, self.detector.geometry, ranges, self._respond, self.backend, self.memory
         )
-        parts = [self._with_recorders(*pair) for pair in planned]
+        parts = [self._with_recorders(*pair, ticks) for pair in planned]
         members = tuple(members for _, members in parts)
-        slots = recording.slots_of(members, self.detector)
-        pixels = joined(tuple(pixels for part in members for pixels in part.pixels))
+        pixels = recording.pixels_of(members)
+        slots = recording.slots_of(pixels, self.detector)
         for column in (*pixels, *slots):
             column.flags.writeable = False  # all results share them
         return Batch(deposits, frame, tuple(part for part, _ in parts), Fixed(members, limits, padding, pixels, slots))
@@ -137,19 +137,40 @@ class Simulator:
 
     def _charge_of_part(self, members: Members, part: Part, *inputs: Any) -> Any:
         """The waveforms of the pixels of a part, on their windows."""
-        counts = tuple(len(pixels.ix) for pixels in members.pixels)
-        return self._windows(counts)(self._signals_of_part(members, part, *inputs), part.windows)
+        signals = self._signals_of_groups(members, part, *inputs)
+        parts = tuple(self._window(*pair) for pair in zip(signals, part.windows, strict=True))
+        return self._join(tuple(group.size for group in members.groups))(parts)
 
     def _hits_of_part(self, seed: int | None, members: Members, part: Part, *inputs: Any) -> tuple[Any, ...]:
         """The columns of the hits of the pixels of a part."""
-        signals = self._signals_of_part(members, part, *inputs)
-        recorded = []
-        for group, recorder in zip(members.groups, part.recorders, strict=True):
-            signal = self._merge(tuple(signals[index] for index in group.classes), recorder.order)
-            recorded.append(self._record(signal, recorder, self._noise(seed, group, signal.charge.shape[1])))
+        signals = self._signals_of_groups(members, part, *inputs)
+        recorded = [
+            self._record(signal, recorder, self._noise(seed, group, signal.charge.shape[1]))
+            for signal, recorder, group in zip(signals, part.recorders, members.groups, strict=True)
+        ]
         return self._flat(tuple(group.size for group in members.groups))(tuple(recorded))
 
-    def _signals_of_part(
+    def _signals_of_groups(self, members: Members, part: Part, *inputs: Any) -> tuple[stage4.Signal, ...]:
+        """The signals of the pixels of each group."""
+        signals = self._signals_of_classes(members, part, *inputs)
+        merged = self._merged if len(signals) <= self.backend.at_once else self._merged_by_pairs
+        groups = zip(members.groups, part.recorders, strict=True)
+        return tuple(
+            merged([signals[index] for index in group.classes], group.firsts, own.anode) for group, own in groups
+        )
+
+    def _merged(self, signals: list[stage4.Signal], firsts: tuple[int, ...], anode: Any) -> stage4.Signal:
+        """The signals of the classes of a group."""
+        return self._merge(tuple(signals), firsts, anode)
+
+    def _merged_by_pairs(self, signals: list[stage4.Signal], firsts: tuple[int, ...], anode: Any) -> stage4.Signal:
+        """The same, one after the other, lest something be compiled for these classes alone."""
+        signal = self._merge((signals[0],), (0,), anode)
+        for after, first in zip(signals[1:], firsts[1:], strict=True):
+            signal = self._merge((signal, after), (0, first), anode)
+        return signal
+
+    def _signals_of_classes(
         self, members: Members, part: Part, deposits: Any, frame: Any, parameters: Parameters
     ) -> tuple[stage4.Signal, ...]:
         """The signals of the pixels of each size class."""
@@ -163,17 +184,19 @@ class Simulator:
 
     def _joined(self, parts: tuple[Any, ...], nothing: np.ndarray) -> Any:
         """Native arrays, one after the other; `nothing` where there are none."""
-        return self._join(parts) if len(parts) > 1 else parts[0] if parts else self.backend.asarray(nothing)
+        if len(parts) > 1:
+            return self._join(tuple(map(len, parts)))(parts)
+        return parts[0] if parts else self.backend.asarray(nothing)
 
-    def _with_recorders(self, part: Part, members: Members) -> tuple[Part, Members]:
-        """The part with what stands behind its pixels, and how they are recorded."""
+    def _with_recorders(self, part: Part, members: Members, window: int) -> tuple[Part, Members]:
+        """The part with what stands behind its pixels, and how they are recorded; `window` in ticks."""
         rows = [size.weight.shape[0] for size in part.classes]
         ticks = [stage4.ticks_of(size, response) for size, response in zip(part.classes, part.responses, strict=True)]
         groups = recording.groups_of(members.pixels, rows, ticks)
-        recorders = (
-            recording.recorder_of(group, members.pixels, rows, self._channels, self.detector) for group in groups
-        )
-        return part._replace(recorders=tuple(map(self._to_device, recorders))), members._replace(groups=groups)
+        windows = tuple(recording.window_of(group, window) for group in groups)
+        recorders = tuple(recording.recorder_of(group, self._channels, self.detector) for group in groups)
+        windows, recorders = self._to_device((windows, recorders))
+        return part._replace(windows=windows, recorders=recorders), members._replace(groups=groups)
 
     def footprint(self, batch: Batch) -> Footprint:
         """The memory that a batch takes, bytes: an estimate, made beforehand."""

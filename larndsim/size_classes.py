@@ -1,28 +1,35 @@
 """The plan's pixels, padded into a few size classes of fixed shape.
 
-Shapes come from a coarse ladder, so that batches share them (and what is compiled for them). Classes are merged while
-the work that the padding adds costs less than one more class; a pixel may always be resolved more finely than it asks.
+Shapes come from a ladder, so that batches share them (and what is compiled for them): of a large batch from a coarser
+one, and its classes are cut into pieces of two sizes, so that no later batch brings many new shapes. Classes are merged
+while the work that the padding adds costs less than one more class; a pixel may always be resolved more finely than it
+asks.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .data.batch import Bunch, Frame, Place, SizeClass, Window
+from .data.batch import Bunch, Frame, Place, SizeClass
 from .memory import Numbers, numbers
 from .pixelization import Plan, Ranges
-from .response import BEFORE, BLOCK, SPAN, TICK, Resolution, resolutions
+from .response import BLOCK, SPAN, TICK, Resolution, resolutions
 
+POWERS = 2 ** np.arange(24)
+COARSE_LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 1.5)])
 LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 1.25, 1.5, 1.75)])
 FINE_LADDER = np.unique([*range(1, 8), *(step * 2**power for power in range(22) for step in range(8, 16))])
 OVERHEAD = 7.5e5  # ns that one more class is worth: its calls and, above all, its compilation
-SHARE = 0.01  # of all the work: what more padding is worth one class less
+SHARE = 0.005  # of all the work: what more padding is worth one class less
+LARGE = 1e8  # ns of work that make a batch a large one
+SMALLER = 4  # times smaller are the pieces that the rest of a class of a large batch goes to
 LARGEST = 2e6  # numbers in the largest array of one class: larger ones are cut, to stay in the processor's caches
 BUNCH = 2**14  # nodes that drift together: enough that calls cost little, few enough for the processor's caches
 MODES = 60  # of a kernel
+ROWS = 512  # pixels of a class, at most, and pixels that are recorded together
 
 
 class Shape(NamedTuple):
@@ -42,7 +49,15 @@ class Shape(NamedTuple):
         return numbers(rows, self.nodes, self.blocks * self.resolution.bins, self.resolution.basis, channels)
 
 
-def on_ladder(values: np.ndarray, ladder: np.ndarray = LADDER) -> np.ndarray:
+class Piece(NamedTuple):
+    """What is simulated at once: a size class, or a part of it."""
+
+    shape: Shape
+    rows: int  # pixels, with padding
+    members: np.ndarray  # indices of its pixels
+
+
+def on_ladder(values: Any, ladder: np.ndarray = LADDER) -> Any:
     """The smallest step of the ladder that is no less than each value."""
     return ladder[np.searchsorted(ladder, values)]
 
@@ -59,31 +74,31 @@ def resolution_of(nearest: np.ndarray, ranges: Ranges) -> np.ndarray:
     return level
 
 
-def sort_into_classes(plan: Plan, pitch: np.ndarray, ranges: Ranges) -> list[tuple[Shape, np.ndarray]]:
-    """Shapes, and the indices of the pixels that take each; `pitch` (pixel,) in cm."""
+def sort_into_classes(plan: Plan, pitch: np.ndarray, ranges: Ranges) -> list[Piece]:
+    """All pixels in pieces of like shape; `pitch` (pixel,) in cm."""
     known = resolutions(ranges.accuracy)
-    level, nodes, blocks = _asked(plan, ranges)
-    rows = np.stack([level, on_ladder(np.maximum(nodes, 4)), on_ladder(blocks)], axis=1)
-    overhead = max(OVERHEAD, SHARE * float(work(known, *rows.T).sum()))
+    level, nodes, blocks = asked = _asked(plan, ranges)
+    total = float(work(known, *asked).sum())
+    ladder, cut = (COARSE_LADDER, _cut_alike) if total > LARGE else (LADDER, _cut)
+    rows = np.stack([level, on_ladder(np.maximum(nodes, 4), ladder), on_ladder(blocks, ladder)], axis=1)
     found = []
     for width in np.unique(pitch):
         own = np.flatnonzero(pitch == width)
         kinds, kind, count = np.unique(rows[own], axis=0, return_inverse=True, return_counts=True)
-        merged, into = _merge(known, kinds, count, overhead)
+        merged, into = _merge(known, kinds, count, max(OVERHEAD, SHARE * total))
         for number, (level, n, b) in enumerate(merged):
             shape = Shape(known[level], float(width), int(n), int(b))
-            found += _cut(shape, own[into[kind.ravel()] == number])
+            found += cut(shape, own[into[kind.ravel()] == number])
     return found
 
 
-def padding(plan: Plan, entries: list[tuple[Shape, np.ndarray]], ranges: Ranges) -> float:
-    """Share of the work on some classes that is done on padding, and on pixels resolved more finely than they ask."""
-    if not entries:
+def padding(plan: Plan, pieces: list[Piece], ranges: Ranges) -> float:
+    """Share of the work on some pieces that is done on padding, and on pixels resolved more finely than they ask."""
+    if not pieces:
         return 0.0
     known = resolutions(ranges.accuracy)
-    shapes = np.array([(known.index(shape.resolution), shape.nodes, shape.blocks) for shape, _ in entries])
-    rows = np.array([_rows(len(members)) for _, members in entries])
-    done = (rows * work(known, *shapes.T)).sum()
+    shapes = np.array([(known.index(shape.resolution), shape.nodes, shape.blocks) for shape, _, _ in pieces])
+    done = (np.array([piece.rows for piece in pieces]) * work(known, *shapes.T)).sum()
     return 1.0 - float(work(known, *_asked(plan, ranges)).sum() / done)
 
 
@@ -91,11 +106,6 @@ def _asked(plan: Plan, ranges: Ranges) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """Resolution, nodes and blocks of arrival time that each pixel asks for."""
     blocks = np.maximum(np.ceil((plan.span / TICK + 2) / BLOCK), 1)
     return resolution_of(plan.nearest, ranges), np.diff(plan.first), blocks
-
-
-def _rows(count: int) -> int:
-    """Rows of a class of so many pixels."""
-    return int(on_ladder(np.array([count]), FINE_LADDER)[0])
 
 
 def work(known: tuple[Resolution, ...], level: np.ndarray, nodes: np.ndarray, blocks: np.ndarray) -> np.ndarray:
@@ -130,22 +140,38 @@ def _merge(
     return merged, into
 
 
-def _cut(shape: Shape, members: np.ndarray) -> list[tuple[Shape, np.ndarray]]:
-    """Pieces of a class whose arrays stay small enough, and whose nodes fit into a bunch: all alike."""
-    most = max(min(LARGEST / shape.largest(), BUNCH / shape.nodes), 1)
-    rows = FINE_LADDER[np.searchsorted(FINE_LADDER, most, side="right") - 1]
-    return [(shape, piece) for piece in np.array_split(members, math.ceil(len(members) / rows))]
+def _most(shape: Shape, ladder: np.ndarray) -> int:
+    """Rows of a piece whose arrays stay small enough, and whose nodes fit into a bunch."""
+    most = max(min(LARGEST / shape.largest(), BUNCH / shape.nodes, ROWS), 1)
+    return int(ladder[np.searchsorted(ladder, most, side="right") - 1])
+
+
+def _cut(shape: Shape, members: np.ndarray) -> list[Piece]:
+    """A class in as few pieces as can be, all alike."""
+    pieces = np.array_split(members, math.ceil(len(members) / _most(shape, FINE_LADDER)))
+    return [Piece(shape, int(on_ladder(len(piece), FINE_LADDER)), piece) for piece in pieces]
+
+
+def _cut_alike(shape: Shape, members: np.ndarray) -> list[Piece]:
+    """A class in pieces of two sizes, whatever its own is: the largest there may be, and smaller ones for the rest."""
+    most = _most(shape, COARSE_LADDER)
+    small = math.ceil(most / SMALLER)
+    rest = len(members) % most
+    whole = len(members) - rest + (rest if rest > most - small else 0)
+    sizes = [most] * math.ceil(whole / most) + [small] * math.ceil((len(members) - whole) / small)
+    pieces = np.split(members, np.cumsum(sizes)[:-1])
+    return [Piece(shape, rows, piece) for rows, piece in zip(sizes, pieces, strict=True)]
 
 
 def window_length(plan: Plan) -> int:
     """Ticks of the windows that hold every signal for all parameters within bounds."""
     longest = (plan.window[1] - plan.window[0]).max(initial=0.0) / TICK + 2
-    return BLOCK * int(on_ladder(np.array([np.ceil(longest / BLOCK)]))[0]) + SPAN
+    return BLOCK * int(on_ladder(np.ceil(longest / BLOCK))) + SPAN
 
 
-def fill(plan: Plan, frame: Frame, shape: Shape, members: np.ndarray, length: int) -> tuple[Bunch, SizeClass, Window]:
-    """The nodes and the arrays of one class, padded. Rows beyond `members` repeat the first pixel without charge."""
-    count = _rows(len(members))
+def fill(plan: Plan, frame: Frame, piece: Piece) -> tuple[Bunch, SizeClass]:
+    """The nodes and the arrays of a piece, padded. Rows beyond its members repeat the first pixel without charge."""
+    shape, count, members = piece
     rows = np.concatenate([members, np.full(count - len(members), members[0])])
     offset = np.arange(shape.nodes)[None, :]
     size = np.diff(plan.first)[rows][:, None]
@@ -162,8 +188,7 @@ def fill(plan: Plan, frame: Frame, shape: Shape, members: np.ndarray, length: in
         weight=np.where(real, plan.nodes.weight[node], 0.0),
         times=BLOCK * TICK / bins * np.arange(shape.blocks * bins),
     )
-    start = np.floor(plan.window[0, rows] / TICK).astype(np.int32) - BEFORE
-    return nodes, size_class, Window(start, np.arange(length, dtype=np.int32))
+    return nodes, size_class
 
 
 def bunched(nodes: list[Bunch]) -> tuple[tuple[Bunch, ...], tuple[Place, ...]]:

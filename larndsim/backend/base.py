@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -32,6 +33,7 @@ class Backend(ABC):
     name: str
     hits_cost: Cost
     gradient_cost: Cost
+    at_once: float = math.inf  # classes that are merged in one call: it is compiled for them alone, if at all
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.device = device

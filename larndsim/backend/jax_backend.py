@@ -27,6 +27,7 @@ class JAXBackend(Backend):
     """JAX; everything that is compiled here can be differentiated, mapped and compiled again."""
 
     name = "jax"
+    at_once = 8
     hits_cost = Cost(rows=350.0, kept=1.9, bells=0.0)
     gradient_cost = Cost(rows=900.0, kept=2.4, bells=0.3)
 

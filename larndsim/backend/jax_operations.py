@@ -59,6 +59,14 @@ def take_along(values: Any, index: Any) -> Any:
     return jnp.take_along_axis(values, index, axis=1, mode="clip")
 
 
+def laid_out(parts: list[Any], firsts: tuple[Any, ...], rows: int) -> Any:
+    one = parts[0]
+    whole = jnp.pad(one, [(0, rows - one.shape[0]), *[(0, 0)] * (one.ndim - 1)])
+    for part, first in zip(parts[1:], firsts[1:], strict=True):
+        whole = jax.lax.dynamic_update_slice_in_dim(whole, part, first, axis=0)
+    return whole
+
+
 def bell(x: Any, far: float) -> Any:
     return jnp.exp(-jnp.minimum(x * x, far))
 

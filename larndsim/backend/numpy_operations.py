@@ -24,6 +24,13 @@ def take_along(values: Any, index: Any) -> Any:
     return np.take_along_axis(values, index, axis=1)
 
 
+def laid_out(parts: list[Any], firsts: tuple[int, ...], rows: int) -> Any:
+    whole = np.zeros((rows, *parts[0].shape[1:]), dtype=parts[0].dtype)
+    for part, first in zip(parts, firsts, strict=True):
+        whole[first : first + len(part)] = part
+    return whole
+
+
 def bell(x: Any, far: float) -> Any:
     values = np.minimum(x * x, far)
     np.negative(values, out=values)

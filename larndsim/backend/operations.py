@@ -49,6 +49,15 @@ def take_along(values: Any, index: Any) -> Any:
     return ep.astensor(_native(values).take_along(values.raw, index.raw))
 
 
+def laid_out(parts: list[Any], firsts: tuple[Any, ...], rows: int) -> Any:
+    """Arrays (m, ...) as one (rows, ...), each from its integer `first` on, over the end of the one before; then zeros.
+
+    The first one begins at row 0.
+    """
+    firsts = tuple(first.raw if isinstance(first, ep.Tensor) else first for first in firsts)
+    return ep.astensor(_native(parts[0]).laid_out([part.raw for part in parts], firsts, rows))
+
+
 def bell(x: Any) -> Any:
     """exp(-x^2), held at exp(-FAR) far out: denormal numbers would slow everything that follows a hundredfold."""
     return ep.astensor(_native(x).bell(x.raw, FAR))

@@ -27,6 +27,12 @@ def take_along(values: Any, index: Any) -> Any:
     return torch.gather(values, 1, index.long())
 
 
+def laid_out(parts: list[Any], firsts: tuple[int, ...], rows: int) -> Any:
+    ends = [*firsts[1:], firsts[-1] + len(parts[-1])]
+    seen = [part[: end - first] for part, first, end in zip(parts, firsts, ends, strict=True)]
+    return torch.cat([*seen, parts[0].new_zeros((rows - ends[-1], *parts[0].shape[1:]))])
+
+
 def bell(x: Any, far: float) -> Any:
     return x.square().clamp_(max=far).neg_().exp_()
 

@@ -74,7 +74,7 @@ class SizeClass(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What holds the signals of a size class for all parameters within bounds. Axes: (pixel,), (tick,)."""
+    """What holds the signals of a group for all parameters within bounds. Axes: (row,), (tick,)."""
 
     first_tick: Any  # where the window of each pixel starts
     ticks: Any  # 0, 1, ... of it
@@ -83,9 +83,10 @@ class Window(NamedTuple):
 class Group(NamedTuple):
     """Size classes whose pixels are recorded together."""
 
-    classes: tuple[int, ...]
+    classes: tuple[int, ...]  # those with the longest signals first
+    firsts: tuple[int, ...]  # row of the group where each begins; the padding of the one before ends there
     size: int  # pixels
-    pixels: Pixels  # and, at the end, padding that repeats the last
+    pixels: Pixels  # of all rows: the padding at the end repeats the last
 
 
 class Place(NamedTuple):
@@ -106,7 +107,7 @@ class Members(NamedTuple):
 class Part(NamedTuple):
     """Pixels that are simulated at once, as many as the memory holds.
 
-    One entry per size class in `classes`, `responses` and `windows`, one per group of them in `recorders`.
+    One entry per size class in `classes` and `responses`, one per group of them in `windows` and `recorders`.
     """
 
     bunches: tuple[Bunch, ...]
