@@ -12,7 +12,7 @@ from benchmarks.measure import Budget, Timing, in_fresh_process, timed, unit
 from benchmarks.report import Columns, ms, new_figure, number, save, table, text
 from benchmarks.samples import PLANS, Setup, muons, parts, waiter
 from larndsim import charge as stage4
-from larndsim import recording
+from larndsim import induction, recording
 from larndsim.backend import DTYPES, installed
 
 STAGES = ("plan", "lines", "points", "arrivals", "clouds", "seen", "shown", "merged", "recorded", "charge", "hits")
@@ -77,12 +77,13 @@ def one_by_one(simulator: larndsim.Simulator, batch: Any, functions: dict[str, A
         for bunch in part.bunches:
             points = clock("points", functions["points"], bunch, lines, batch.frame.module)
             arrivals = clock("arrivals", functions["arrivals"], points, parameters)
-            bunches.append(stage4.Cloud(points.x, points.y, *arrivals))
+            bunches.append(induction.Cloud(points.x, points.y, *arrivals))
         for size, response, place in zip(part.classes, part.responses, members.places, strict=True):
-            cloud = clock("clouds", functions["clouds"], size, response, bunches[place.bunch], place.first)
-            start, end = functions["ends"](cloud)
-            seen = clock("seen", functions["seen"], cloud, start, size, response)
-            signals.append(stage4.Signal(start, end, clock("shown", functions["shown"], seen, response)))
+            cloud = clock("clouds", functions["clouds"], size, bunches[place.bunch], place.first)
+            start, end = functions["ends"](cloud, size, response)
+            tables = functions["tables"](start, size, response)
+            seen = clock("seen", functions["seen"], cloud, tables)
+            signals.append(stage4.Signal(start, end, clock("shown", functions["shown"], seen, tables)))
         for group, recorder in zip(members.groups, part.recorders, strict=True):
             own = tuple(signals[index] for index in group.classes)
             signal = clock("merged", functions["merged"], own, group.firsts, recorder.anode)
@@ -99,8 +100,9 @@ def compiled_stages(simulator: larndsim.Simulator) -> dict[str, Any]:
         "arrivals": partial(stage4.arrivals_of, model=model),
         "clouds": stage4.clouds_of,
         "ends": stage4.first_and_last,
-        "seen": stage4.seen,
-        "shown": stage4.shown,
+        "tables": stage4.tables_of,
+        "seen": lambda cloud, tables: induction.seen(cloud, tables)[0],
+        "shown": induction.shown,
         "merged": recording.merged,
         "recorded": partial(recording.recorded, settings=settings, model=electronics),
     }

@@ -1,11 +1,7 @@
 """Stage 4, plan + drifted points -> the charge that each pixel has seen at each tick.
 
 All in EagerPy, for one size class at a time; nothing loops over segments, pixels or ticks. Each node becomes a cloud;
-what the channels of a pixel's response see of all of its clouds (`induction`) is shown at later ticks:
-
-    waveform = sum over blocks of arrival time of seen * kernel,    kernel = gather * show, a product of low rank
-
-The kernel already holds part of the spread in time, so that it and the density of arrivals are smooth on their bins.
+what its pixel sees of it is `induction`.
 """
 
 from __future__ import annotations
@@ -14,22 +10,12 @@ from typing import Any, NamedTuple
 
 import eagerpy as ep
 
-from .backend.operations import (
-    constant,
-    cut,
-    floor,
-    matmul,
-    take,
-    take_along,
-    to_integer,
-    to_real,
-    with_derivative,
-)
+from .backend.operations import constant, cut, floor, take, take_along, to_integer, with_derivative
 from .clipping import Line, clip
 from .data.batch import Bunch, Deposits, Frame, SizeClass, Window
 from .detector.parameters import Parameters
 from .drifting import drift
-from .induction import SEEN_BY_CHANNELS, Nodes, Tables
+from .induction import WAVEFORMS, Cloud, Tables, resolved
 from .pixelization import TAILS
 from .quenching import quench
 from .response import AFTER, BEFORE, BLOCK, SPAN, TICK, Response
@@ -63,17 +49,6 @@ class Point(NamedTuple):
     dEdx: Any
     cos2: Any  # of the angle between segment and drift
     module: Any
-
-
-class Cloud(NamedTuple):
-    """The charge of each node when it reaches the plane. Axes: (node,), or (pixel, node)."""
-
-    x: Any  # cm from the pixel's centre
-    y: Any
-    charge: Any  # electrons; of the whole segment, until the nodes take their shares
-    variance_T: Any  # cm2, across the drift
-    arrival: Any  # us from the event's reference time
-    variance_t: Any  # us2, of the arrival
 
 
 class Signal(NamedTuple):
@@ -121,36 +96,25 @@ def arrivals_of(points: Point, parameters: Parameters, model: str) -> tuple[Any,
     return charge, drifted.variance_T, drifted.arrival, drifted.variance_t
 
 
-def clouds_of(size: SizeClass, response: Response, bunch: Cloud, first: Any) -> Cloud:
-    """Those of a size class, from node `first` of their bunch on: as wide as its response resolves. (pixel, node)."""
+def clouds_of(size: SizeClass, bunch: Cloud, first: Any) -> Cloud:
+    """Those of a size class, from node `first` of their bunch on. Axes: (pixel, node)."""
     pixels, nodes = size.weight.shape
-    cloud = Cloud(*(cut(column, first, pixels * nodes).reshape((pixels, nodes)) for column in bunch))
-    return cloud._replace(
-        charge=cloud.charge * size.weight,
-        variance_T=ep.maximum(cloud.variance_T, response.smallest[0] ** 2),
-        variance_t=ep.maximum(cloud.variance_t - response.kernel_variance, response.smallest[1]),
-    )
+    return Cloud(*(cut(column, first, pixels * nodes).reshape((pixels, nodes)) for column in bunch))
 
 
 def pixel_signals(size: SizeClass, response: Response, bunch: Cloud, first: Any) -> Signal:
     """The cumulative charge of all pixels of a size class."""
-    cloud = clouds_of(size, response, bunch, first)
-    start, end = first_and_last(cloud)
-    return Signal(start - BEFORE, end + BEFORE + AFTER, shown(seen(cloud, start, size, response), response))
+    cloud = clouds_of(size, bunch, first)
+    start, end = first_and_last(cloud, size, response)
+    charge = with_derivative(WAVEFORMS, *cloud, *tables_of(start, size, response))
+    return Signal(start - BEFORE, end + BEFORE + AFTER, charge)
 
 
-def seen(cloud: Cloud, start: Any, size: SizeClass, response: Response) -> Any:
-    """What the channels see, in bins of arrival time from the tick `start` (pixel,) on. Axes: (pixel, channel, bin)."""
-    nodes = Nodes(
-        amplitude=cloud.charge / cloud.variance_T,
-        x=cloud.x,
-        y=cloud.y,
-        scale=ep.sqrt(0.5 / cloud.variance_T),
-        late=cloud.arrival - ep.expand_dims(start, 1) * TICK,
-        rate=ep.sqrt(0.5 / cloud.variance_t),
-    )
-    tables = Tables(*map(constant, (response.points, response.basis, response.mixing, size.times)))
-    return with_derivative(SEEN_BY_CHANNELS, *nodes, *tables)
+def tables_of(start: Any, size: SizeClass, response: Response) -> Tables:
+    """What stays as it is, whatever moves the clouds."""
+    r = response
+    held = (r.points, r.basis, r.mixing, r.gather, r.show, r.kernel_variance, r.smallest)
+    return Tables(start, *map(constant, (size.weight, size.times, *held)))
 
 
 def shifts_of(parameters: Parameters) -> tuple[Any, Any, Any]:
@@ -163,35 +127,12 @@ def per_segment(value: Any, module: Any) -> Any:
     return take(value, module) if value.ndim else value
 
 
-def shown(seen: Any, response: Response) -> Any:
-    """What channels see of arrivals (pixel, channel, bin) -> what the pixel shows of it, tick by tick."""
-    pixels, channels, bins = seen.shape
-    blocks = bins // response.bins
-    by_block = seen.reshape((pixels, channels, blocks, response.bins)).transpose((0, 2, 1, 3))
-    modes = matmul(by_block.reshape((pixels * blocks, channels * response.bins)), response.gather)
-    return overlapped(matmul(modes, response.show).reshape((pixels, blocks, SPAN)))
-
-
-def first_and_last(cloud: Cloud) -> tuple[Any, Any]:
+def first_and_last(cloud: Cloud, size: SizeClass, response: Response) -> tuple[Any, Any]:
     """First tick of each pixel's blocks, and how many ticks later all has arrived. Axis: (pixel,)."""
-    arrival, tail = constant(cloud.arrival), TAILS * ep.sqrt(constant(cloud.variance_t))
-    start = floor((arrival - tail).min(axis=1) / TICK)
-    return start, floor((arrival + tail).max(axis=1) / TICK) + 1.0 - start
-
-
-def overlapped(shown: Any) -> Any:
-    """Sum what the blocks of arrivals show on overlapping ticks. (pixel, block, tick) -> (pixel, tick).
-
-    Block b covers the ticks from b * BLOCK on; after its SPAN it shows its total. Rows that are one block longer than
-    what is wanted, read as rows of that length, begin one block later each.
-    """
-    blocks = shown.shape[1]
-    ticks = SPAN + (blocks - 1) * BLOCK
-    left = BLOCK * (blocks - 1 - ep.arange(shown, blocks))  # ticks after the span of each block
-    ended = ep.expand_dims(ep.arange(shown, BLOCK * blocks), 0) < ep.expand_dims(left, 1)
-    total = shown[:, :, -1:] * ep.expand_dims(to_real(ended, shown), 0)
-    rows = ep.concatenate([shown, total], axis=2).reshape((shown.shape[0], -1))
-    return rows[:, : blocks * ticks].reshape((-1, blocks, ticks)).sum(axis=1)
+    still = resolved(Cloud(*map(constant, cloud)), size.weight, response)
+    tail = TAILS * ep.sqrt(still.variance_t)
+    start = floor((still.arrival - tail).min(axis=1) / TICK)
+    return start, floor((still.arrival + tail).max(axis=1) / TICK) + 1.0 - start
 
 
 def ticks_of(size: SizeClass, response: Response) -> int:

@@ -1,4 +1,4 @@
-"""What the channels of a pixel see of the clouds that arrive, bin by bin of arrival time; with its derivative.
+"""What the pixels see of the clouds that arrive, tick by tick; with its derivative.
 
 With n for a node, i and j for the points of a face that carry the response, c for its channels, m for time bins:
 
@@ -6,8 +6,10 @@ With n for a node, i and j for the points of a face that carry the response, c f
     weight[n]     = amplitude[n] / sum over m of bell(z)
     share[c, n]   = sum over i, j of mixing[c, i, j] * face(x[n])[i] * face(y[n])[j]
     face(x)[i]    = sum over points p of basis[i, p] * (bell((p - x) * scale) + bell((p + x) * scale))
+    waveform      = sum over blocks of arrival time of seen * kernel,    kernel = gather * show, a product of low rank
 
-Divided by that sum, no charge is lost, however coarse the bins are. The derivative is written out, forwards and
+Divided by that sum, no charge is lost, however coarse the bins are. The kernel already holds part of the spread in
+time, so that it and the density of arrivals are smooth on their bins. The derivative is written out, forwards and
 backwards: bells are cheap, so that both compute them again rather than keep them, and each comes down to a few matrix
 products.
 Axes: (pixel, node) for what comes in; (pair,) is both, flat; (basis, pair), (pixel, channel, node), (pixel, node, bin);
@@ -22,11 +24,41 @@ from typing import Any, NamedTuple
 
 import eagerpy as ep
 
-from .backend.operations import Derived, batched_matmul, bell, cos, if_any, matmul, not_held, scan, sin
+from .backend.operations import Derived, batched_matmul, bell, cos, if_any, matmul, not_held, scan, sin, to_real
+from .response import BLOCK, SPAN, TICK
+
+
+class Cloud(NamedTuple):
+    """The charge of each node when it reaches the plane. Axes: (node,), or (pixel, node).
+
+    The derivatives are those by these six.
+    """
+
+    x: Any  # cm from the pixel's centre
+    y: Any
+    charge: Any  # electrons; of the whole segment, until the nodes take their shares
+    variance_T: Any  # cm2, across the drift
+    arrival: Any  # us from the event's reference time
+    variance_t: Any  # us2, of the arrival
+
+
+class Tables(NamedTuple):
+    """What stays as it is: of the size class, and of its response."""
+
+    start: Any  # (pixel,) first tick of the bins
+    weight: Any  # (pixel, node) share of the charge of its segment that a node stands for
+    times: Any  # (bin,) us
+    points: Any  # (point, 1) cm
+    basis: Any  # (basis, point)
+    mixing: Any  # (channel, basis * basis)
+    gather: Any  # (channel * bin of a block, mode)
+    show: Any  # (mode, tick)
+    kernel_variance: Any  # () us2
+    smallest: Any  # (2,)
 
 
 class Nodes(NamedTuple):
-    """What decides what is seen of a node. Axes: (pixel, node). Its derivatives are those by these six."""
+    """What decides what is seen of a node. Axes: (pixel, node)."""
 
     amplitude: Any  # electrons over the square of the transverse width, 1/cm2
     x: Any  # cm from the pixel's centre
@@ -36,87 +68,215 @@ class Nodes(NamedTuple):
     rate: Any  # 1/us, one over the width in time and the root of two
 
 
-class Tables(NamedTuple):
-    """What stays as it is."""
-
-    points: Any  # (point, 1) cm
-    basis: Any  # (basis, point)
-    mixing: Any  # (channel, basis * basis)
-    times: Any  # (bin,) us
-
-
-class Shares(NamedTuple):
-    """What is kept for the derivatives."""
+class Kept(NamedTuple):
+    """What is kept for the derivatives: faces, shares, and the sum of each node's bells with its relative slopes."""
 
     x: Any  # (basis, pair) the faces
     y: Any
     share: Any  # (pixel, channel, node)
+    total: Any  # (pixel, node)
+    by_late: Any
+    by_rate: Any
 
 
-def _value(*arrays: Any) -> tuple[Any, Shares]:
-    """What is seen (pixel, channel, bin) of `Nodes` through `Tables`."""
-    nodes, tables = _inputs(*arrays)
+def resolved(cloud: Cloud, weight: Any, response: Any) -> Cloud:
+    """Nodes take their shares of the charge, and are as wide as the `response` (or `Tables`) resolves."""
+    return cloud._replace(
+        charge=cloud.charge * weight,
+        variance_T=ep.maximum(cloud.variance_T, response.smallest[0] ** 2),
+        variance_t=ep.maximum(cloud.variance_t - response.kernel_variance, response.smallest[1]),
+    )
+
+
+def seen(cloud: Cloud, tables: Tables) -> tuple[Any, Kept]:
+    """What the channels see, in bins of arrival time from the start on; axes (pixel, channel, bin)."""
+    nodes = _nodes(cloud, tables)
     x, y = (_face(_flat(offset), _flat(nodes.scale), tables) for offset in (nodes.x, nodes.y))
     share = _by_pixel(matmul(tables.mixing, _products(x, y)), nodes)
-    weight = nodes.amplitude / _sums(nodes, tables).total
-    return batched_matmul(share * _each(weight), bell(_lateness(nodes, tables))), Shares(x, y, share)
+    total, by_late, by_rate = _sums(nodes, tables)
+    weighted = share * _each(nodes.amplitude / total)
+    return batched_matmul(weighted, bell(_lateness(nodes, tables))), Kept(x, y, share, total, by_late, by_rate)
+
+
+def shown(seen: Any, tables: Tables) -> Any:
+    """What channels see of arrivals (pixel, channel, bin) -> what the pixel shows of it (pixel, tick)."""
+    pixels, channels, bins = seen.shape
+    blocks = bins * channels // tables.gather.shape[0]
+    by_block = seen.reshape((pixels, channels, blocks, -1)).transpose((0, 2, 1, 3))
+    modes = matmul(by_block.reshape((pixels * blocks, -1)), tables.gather)
+    return overlapped(matmul(modes, tables.show).reshape((pixels, blocks, SPAN)))
+
+
+def overlapped(shown: Any) -> Any:
+    """Sum what the blocks of arrivals show on overlapping ticks. (pixel, block, tick) -> (pixel, tick).
+
+    Block b covers the ticks from b * BLOCK on; after its SPAN it shows its total. Rows that are one block longer than
+    what is wanted, read as rows of that length, begin one block later each.
+    """
+    blocks = shown.shape[1]
+    ticks = SPAN + (blocks - 1) * BLOCK
+    left = BLOCK * (blocks - 1 - ep.arange(shown, blocks))  # ticks after the span of each block
+    ended = ep.expand_dims(ep.arange(shown, BLOCK * blocks), 0) < ep.expand_dims(left, 1)
+    total = shown[:, :, -1:] * ep.expand_dims(to_real(ended, shown), 0)
+    rows = ep.concatenate([shown, total], axis=2).reshape((shown.shape[0], -1))
+    return rows[:, : blocks * ticks].reshape((-1, blocks, ticks)).sum(axis=1)
+
+
+def _shown_back(slope: Any, tables: Tables) -> Any:
+    """The transposed of `shown`: slopes by what is shown (pixel, tick) -> by what is seen (pixel, channel, bin)."""
+    pixels, bins, channels = slope.shape[0], tables.times.shape[0], tables.mixing.shape[0]
+    blocks = bins * channels // tables.gather.shape[0]
+    spans = ep.stack([slope[:, BLOCK * block : BLOCK * block + SPAN] for block in range(blocks)], axis=1)
+    by_modes = matmul(spans.reshape((pixels * blocks, SPAN)), tables.show.transpose((1, 0)))
+    if blocks > 1:
+        later = slope[:, SPAN:].reshape((pixels, blocks - 1, BLOCK)).sum(axis=2)  # in the time of each later block
+        after = ep.expand_dims(ep.arange(slope, blocks - 1), 1) >= ep.expand_dims(ep.arange(slope, blocks), 0)
+        ended = matmul(later, to_real(after, slope)).reshape((-1, 1))
+        by_modes = by_modes + ended * ep.expand_dims(tables.show[:, -1], 0)
+    by_block = matmul(by_modes, tables.gather.transpose((1, 0))).reshape((pixels, blocks, channels, -1))
+    return by_block.transpose((0, 2, 1, 3)).reshape((pixels, channels, bins))
+
+
+def _value(*arrays: Any) -> tuple[Any, Kept]:
+    """The waveforms (pixel, tick) of a `Cloud` through `Tables`."""
+    cloud, tables = _inputs(*arrays)
+    channels_see, kept = seen(cloud, tables)
+    return shown(channels_see, tables), kept
 
 
 def _push(arrays: tuple[Any, ...], kept: tuple[Any, ...], *steps: Any) -> Any:
-    """How what is seen moves with the nodes. `steps` (direction, pixel, node) are None where nothing moves."""
-    nodes, tables, kept = *_inputs(*arrays), Shares(*kept)
-    moving, sums = Nodes(*steps[:6]), _sums(nodes, tables)
-    weight, z = nodes.amplitude / sums.total, _lateness(nodes, tables)
+    """How waveforms move with the clouds. `steps` (direction, pixel, node) are None where nothing moves."""
+    cloud, tables, kept = *_inputs(*arrays), Kept(*kept)
+    nodes = _nodes(cloud, tables)
+    moving = _steps_of_nodes(Cloud(*steps[:6]), _slopes_of_nodes(cloud, nodes, tables))
+    in_space, z = _share_slopes(nodes, tables, kept, moving), _lateness(nodes, tables)
     bells = bell(z)
-    held, in_space = _held(z, bells), _share_slopes(nodes, tables, kept, moving)
-    in_time = {
-        "late": (2.0 * weight * nodes.rate, held, weight * sums.by_late),
-        "rate": (-2.0 * weight / nodes.rate, z * held, weight * sums.by_rate),
-    }
-    in_time = {name: slopes for name, slopes in in_time.items() if getattr(moving, name) is not None}
+    held = _held(z, bells)
+    in_time = {"late": held, "rate": z * held}
 
-    def plus(factor: Any, slope: Any, moved: Any, step: Any) -> Any:
-        return moved + batched_matmul(kept.share * _each(factor * step), slope)
+    def plus(name: str, moved: Any, step: Any) -> Any:
+        return moved + batched_matmul(kept.share * _each(step), in_time[name])
 
     def one(step: Nodes) -> Any:
-        change = ep.zeros_like(weight) if step.amplitude is None else step.amplitude / sums.total
-        change = change - sum(by_sum * getattr(step, name) for name, (*_, by_sum) in in_time.items())
-        parts = (share * _each(weight * getattr(step, name)) for name, share in in_space.items())
-        moved = batched_matmul(sum(parts, start=kept.share * _each(change)), bells)
-        for name, (factor, slope, _) in in_time.items():
-            moved = if_any(getattr(step, name), partial(plus, factor, slope), moved)
-        return moved
+        parts = [share * _each(getattr(step, name)) for name, share in in_space.items()]
+        if step.amplitude is not None:
+            parts.append(kept.share * _each(step.amplitude))
+        moved = batched_matmul(sum(parts[1:], start=parts[0]), bells)
+        for name in ("late", "rate"):
+            if getattr(step, name) is not None:
+                moved = if_any(getattr(step, name), partial(plus, name), moved)
+        return shown(moved, tables)
 
-    return scan(lambda _, step: (None, one(step)), None, moving)[1]
+    return scan(lambda _, step: (None, one(step)), None, _weighted_steps(moving, nodes, kept))[1]
+
+
+def _weighted_steps(step: Nodes, nodes: Nodes, kept: Kept) -> Nodes:
+    """Steps times what each counts for; that of the amplitude becomes the change of a node's whole weight."""
+    weight = nodes.amplitude / kept.total
+    late = 2.0 * weight * nodes.rate, weight * kept.by_late
+    rate = -2.0 * weight / nodes.rate, weight * kept.by_rate
+    changes = [] if step.amplitude is None else [step.amplitude / kept.total]
+    changes += [-1.0 * by_sum * one for one, (_, by_sum) in ((step.late, late), (step.rate, rate)) if one is not None]
+    factors = Nodes(None, weight, weight, weight, late[0], rate[0])
+    given = zip(factors, step, strict=True)
+    moved = Nodes(*(None if factor is None or one is None else factor * one for factor, one in given))
+    return moved._replace(amplitude=sum(changes[1:], start=changes[0]) if changes else None)
 
 
 def _pull(arrays: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, moving: tuple[bool, ...]) -> tuple[Any, ...]:
-    """The transposed of `_push`: slopes (pixel, node) by the nodes from those by what is seen; None if not `moving`."""
-    nodes, tables, kept = *_inputs(*arrays), Shares(*kept)
-    wanted = Nodes(*(moves or None for moves in moving[:6]))
+    """The transposed of `_push`: slopes (pixel, node) by the clouds from those by waveforms; None if not `moving`."""
+    cloud, tables, kept = *_inputs(*arrays), Kept(*kept)
+    nodes, slope = _nodes(cloud, tables), _shown_back(slope, tables)
+    moves = Cloud(*moving[:6])
+    wanted = Nodes(None, moves.x or None, moves.y or None, moves.variance_T or None, None, None)
     z = (ep.expand_dims(tables.times, -1) - _each(nodes.late)) * _each(nodes.rate)  # (pixel, bin, node): faster here
-    bells, sums = bell(z), _sums(nodes, tables)
-    weight, by_share = nodes.amplitude / sums.total, batched_matmul(slope, bells)
+    bells = bell(z)
+    weight, by_share = nodes.amplitude / kept.total, batched_matmul(slope, bells)
     by_weight = (kept.share * by_share).sum(axis=1)
-    found = {"amplitude": by_weight / sums.total}
+    found = {"amplitude": by_weight / kept.total}
     for name, share in _share_slopes(nodes, tables, kept, wanted).items():
         found[name] = weight * (share * by_share).sum(axis=1)
-    if wanted.late or wanted.rate:
+    if moves.arrival or moves.variance_t:
         held = _held(z, bells)
         by_late, by_rate = ((kept.share * batched_matmul(slope, each)).sum(axis=1) for each in (held, z * held))
-        found["late"] = weight * (2.0 * nodes.rate * by_late - sums.by_late * by_weight)
-        found["rate"] = weight * (-2.0 / nodes.rate * by_rate - sums.by_rate * by_weight)
-    return *(found[name] if moves else None for name, moves in wanted._asdict().items()), *(None,) * len(tables)
+        found["late"] = weight * (2.0 * nodes.rate * by_late - kept.by_late * by_weight)
+        found["rate"] = weight * (-2.0 / nodes.rate * by_rate - kept.by_rate * by_weight)
+    by_clouds = _slopes_of_clouds(found, _slopes_of_nodes(cloud, nodes, tables))
+    return *(by_clouds[name] if asked else None for name, asked in moves._asdict().items()), *(None,) * len(tables)
 
 
-SEEN_BY_CHANNELS = Derived(_value, _push, _pull)
+WAVEFORMS = Derived(_value, _push, _pull)
 
 
-def _inputs(*arrays: Any) -> tuple[Nodes, Tables]:
-    return Nodes(*arrays[:6]), Tables(*arrays[6:])
+def _inputs(*arrays: Any) -> tuple[Cloud, Tables]:
+    return Cloud(*arrays[:6]), Tables(*arrays[6:])
 
 
-def _share_slopes(nodes: Nodes, tables: Tables, kept: Shares, moving: Nodes) -> dict[str, Any]:
+def _nodes(cloud: Cloud, tables: Tables) -> Nodes:
+    cloud = resolved(cloud, tables.weight, tables)
+    return Nodes(
+        amplitude=cloud.charge / cloud.variance_T,
+        x=cloud.x,
+        y=cloud.y,
+        scale=ep.sqrt(0.5 / cloud.variance_T),
+        late=cloud.arrival - ep.expand_dims(tables.start, 1) * TICK,
+        rate=ep.sqrt(0.5 / cloud.variance_t),
+    )
+
+
+class NodeSlopes(NamedTuple):
+    """Derivatives of `Nodes` by their `Cloud`, where not one. Axes: (pixel, node)."""
+
+    amplitude_by_charge: Any
+    amplitude_by_variance: Any
+    scale_by_variance: Any
+    rate_by_variance: Any
+
+
+def _slopes_of_nodes(cloud: Cloud, nodes: Nodes, tables: Tables) -> NodeSlopes:
+    """None by variances that are less than what is resolved."""
+    density = 2.0 * nodes.scale * nodes.scale
+    wide = to_real(cloud.variance_T > tables.smallest[0] ** 2, density)
+    long = to_real(cloud.variance_t - tables.kernel_variance > tables.smallest[1], density)
+    return NodeSlopes(
+        amplitude_by_charge=density * tables.weight,
+        amplitude_by_variance=-1.0 * wide * density * nodes.amplitude,
+        scale_by_variance=-0.5 * wide * density * nodes.scale,
+        rate_by_variance=-1.0 * long * nodes.rate * nodes.rate * nodes.rate,
+    )
+
+
+def _steps_of_nodes(step: Cloud, slopes: NodeSlopes) -> Nodes:
+    """How nodes move with their clouds; None where they do not."""
+
+    def times(slope: Any, step: Any) -> Any:
+        return None if step is None else slope * step
+
+    both = times(slopes.amplitude_by_charge, step.charge), times(slopes.amplitude_by_variance, step.variance_T)
+    amplitude = [part for part in both if part is not None]
+    return Nodes(
+        amplitude=sum(amplitude[1:], start=amplitude[0]) if amplitude else None,
+        x=step.x,
+        y=step.y,
+        scale=times(slopes.scale_by_variance, step.variance_T),
+        late=step.arrival,
+        rate=times(slopes.rate_by_variance, step.variance_t),
+    )
+
+
+def _slopes_of_clouds(found: dict[str, Any], slopes: NodeSlopes) -> dict[str, Any]:
+    """Slopes by the clouds from those that were `found` by the nodes."""
+    by_clouds = {"charge": slopes.amplitude_by_charge * found["amplitude"], "arrival": found.get("late")}
+    by_clouds |= {name: found[name] for name in ("x", "y") if name in found}
+    if "scale" in found:
+        by_scale = slopes.scale_by_variance * found["scale"]
+        by_clouds["variance_T"] = slopes.amplitude_by_variance * found["amplitude"] + by_scale
+    if "rate" in found:
+        by_clouds["variance_t"] = slopes.rate_by_variance * found["rate"]
+    return by_clouds
+
+
+def _share_slopes(nodes: Nodes, tables: Tables, kept: Kept, moving: Nodes) -> dict[str, Any]:
     """Derivatives of the shares by those of x, y and scale that move, the others are None."""
     scale, products = _flat(nodes.scale), {}
     if moving.x is not None:
@@ -129,16 +289,11 @@ def _share_slopes(nodes: Nodes, tables: Tables, kept: Shares, moving: Nodes) -> 
     return {name: _by_pixel(matmul(tables.mixing, each), nodes) for name, each in products.items()}
 
 
-class Sums(NamedTuple):
-    """The sum of each node's bells in all bins, however many there are, and its relative slopes. (pixel, node)."""
+def _sums(nodes: Nodes, tables: Tables) -> tuple[Any, Any, Any]:
+    """The sum of each node's bells in all bins, however many there are, and its relative slopes. (pixel, node).
 
-    total: Any
-    by_late: Any
-    by_rate: Any
-
-
-def _sums(nodes: Nodes, tables: Tables) -> Sums:
-    """By Poisson's formula, whose terms fall so fast that three are enough for bins that resolve the bell."""
+    By Poisson's formula, whose terms fall so fast that three are enough for bins that resolve the bell.
+    """
     width = tables.times[1:2] - tables.times[:1]
     z = math.pi / (width * nodes.rate)
     phase = 2.0 * math.pi / width * nodes.late
@@ -146,11 +301,8 @@ def _sums(nodes: Nodes, tables: Tables) -> Sums:
     waves = 1.0 + first * cos(phase) + second * cos(2.0 * phase)
     by_phase = first * sin(phase) + 2.0 * second * sin(2.0 * phase)
     by_z = first * cos(phase) + 4.0 * second * cos(2.0 * phase)
-    return Sums(
-        total=z / math.sqrt(math.pi) * waves,
-        by_late=-2.0 * math.pi / width * by_phase / waves,
-        by_rate=(2.0 * z * z * by_z / waves - 1.0) / nodes.rate,
-    )
+    total = z / math.sqrt(math.pi) * waves
+    return total, -2.0 * math.pi / width * by_phase / waves, (2.0 * z * z * by_z / waves - 1.0) / nodes.rate
 
 
 def _lateness(nodes: Nodes, tables: Tables) -> Any:
@@ -165,12 +317,12 @@ def _face(offset: Any, scale: Any, tables: Tables) -> Any:
 
 def _face_by_offset(offset: Any, scale: Any, tables: Tables) -> Any:
     left, right = (tables.points - offset) * scale, (tables.points + offset) * scale
-    return matmul(tables.basis, 2.0 * scale * (_held(left, bell(left)) - _held(right, bell(right))))
+    return 2.0 * scale * matmul(tables.basis, _held(left, bell(left)) - _held(right, bell(right)))
 
 
 def _face_by_scale(offset: Any, scale: Any, tables: Tables) -> Any:
     left, right = (tables.points - offset) * scale, (tables.points + offset) * scale
-    return matmul(tables.basis, -2.0 / scale * (left * _held(left, bell(left)) + right * _held(right, bell(right))))
+    return -2.0 / scale * matmul(tables.basis, left * _held(left, bell(left)) + right * _held(right, bell(right)))
 
 
 def _held(x: Any, value: Any) -> Any:

@@ -24,6 +24,7 @@ from .detector import Detector, Parameters, load_detector
 from .detector.mobility import drift_velocity
 from .electronics import MODELS
 from .errors import check_choice
+from .induction import Cloud
 from .memory import Footprint, bytes_of, footprint
 from .quenching import RECOMBINATION
 from .response import TICK, Response, folded_response
@@ -178,7 +179,7 @@ class Simulator:
         clouds = []
         for bunch in part.bunches:
             points = self._points(bunch, lines, frame.module)
-            clouds.append(stage4.Cloud(points.x, points.y, *self._arrivals(points, parameters)))
+            clouds.append(Cloud(points.x, points.y, *self._arrivals(points, parameters)))
         classes = zip(part.classes, part.responses, members.places, strict=True)
         return tuple(self._signals(*pair, clouds[place.bunch], place.first) for *pair, place in classes)
 

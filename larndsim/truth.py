@@ -20,11 +20,12 @@ from scipy.special import erf
 
 from .backend import map_leaves
 from .backend.operations import cut
-from .charge import Cloud, arrivals_of, clouds_of, lines_in_boxes, points_of, shifts_of
+from .charge import arrivals_of, clouds_of, lines_in_boxes, points_of, shifts_of
 from .data.batch import Batch, Members, Part, Pixels
 from .data.hits import Hits
 from .detector import Electronics, Parameters
 from .detector.mobility import drift_velocity
+from .induction import Cloud, resolved
 from .response import BEFORE, SPAN, TICK, Response
 
 MOST = 20  # segments that are named behind a hit
@@ -109,7 +110,7 @@ def _arrivals(
         bunch = tensors(part.bunches[place.bunch])
         points = points_of(bunch, lines, frame.module)
         clouds = Cloud(points.x, points.y, *arrivals_of(points, p, simulator.recombination))
-        cloud = clouds_of(size, response, clouds, place.first)
+        cloud = resolved(clouds_of(size, clouds, place.first), size.weight, response)
         segment = cut(bunch.segment, place.first, cloud.charge.numpy().size).reshape(cloud.charge.shape)
         return map_leaves(lambda tensor: tensor.numpy(), (segment, response, cloud))
 
