@@ -15,6 +15,9 @@ import numpy as np
 
 from .tree import map_leaves
 
+OWN_PIECE = -3  # M_MMAP_THRESHOLD of malloc.h: from this size on a piece of memory is one of its own
+LARGE_PIECE = 2**22  # bytes
+
 
 class Cost(NamedTuple):
     """How many numbers a framework holds at a peak, measured with `python -m benchmarks memory`.
@@ -98,9 +101,14 @@ def with_free_memory(function: Callable[..., Any], *trees: Any) -> Any:
 
 
 def give_back() -> None:
-    """Memory that is free, but lies between pieces that are in use, goes back to the system, if that is Linux."""
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):  # of the GNU library
-        trim(0)
+    """Memory that is free, but lies between pieces that are in use, goes back to the system, if that is Linux.
+
+    From now on a large piece does so as soon as it is free: the GNU library would keep ever larger ones.
+    """
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if library is not None and hasattr(library, "malloc_trim"):  # the GNU library
+        library.mallopt(OWN_PIECE, LARGE_PIECE)
+        library.malloc_trim(0)
 
 
 def unwrap(tree: Any) -> Any:

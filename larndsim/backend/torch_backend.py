@@ -19,8 +19,8 @@ class TorchBackend(Backend):
     """PyTorch; gradients by its autograd, also through `torch.func`."""
 
     name = "torch"
-    hits_cost = Cost(rows=450.0, kept=2.6, bells=0.2)
-    gradient_cost = Cost(rows=1100.0, kept=4.2, bells=1.0)
+    hits_cost = Cost(rows=610.0, kept=0.6, bells=1.0)
+    gradient_cost = Cost(rows=1000.0, kept=2.9, bells=1.0)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(device, dtype)
