@@ -28,8 +28,8 @@ class JAXBackend(Backend):
 
     name = "jax"
     at_once = 8
-    hits_cost = Cost(rows=670.0, kept=0.75, bells=0.0)
-    gradient_cost = Cost(rows=870.0, kept=3.1, bells=0.3)
+    hits_cost = Cost(rows=560.0, kept=0.9, bells=0.0)
+    gradient_cost = Cost(rows=460.0, kept=3.2, bells=0.3)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(device, dtype)
