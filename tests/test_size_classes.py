@@ -1,0 +1,81 @@
+"""Pixels in pieces: each pixel once, the same signals however they are cut, and shapes that batches share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import larndsim
+from larndsim import Simulator, size_classes
+from larndsim.response import RESOLUTIONS
+from larndsim.size_classes import Shape
+
+SHAPES = [
+    Shape(RESOLUTIONS[level], 0.4, nodes, blocks) for level, nodes, blocks in ((0, 48, 3), (3, 64, 2), (5, 512, 14))
+]
+CUTS = {"few": size_classes._cut, "alike": size_classes._cut_alike}
+
+
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.nodes}x{shape.blocks}")
+@pytest.mark.parametrize("count", [1, 2, 79, 80, 81, 300, 511, 512, 1537])
+def test_each_pixel_is_in_one_piece(count, shape, cut):
+    members = np.arange(count) + 7
+    pieces = cut(shape, members)
+    np.testing.assert_array_equal(np.concatenate([piece.members for piece in pieces]), members)
+    assert all(0 < len(piece.members) <= piece.rows <= size_classes.ROWS for piece in pieces)
+    assert all(piece.rows * shape.nodes <= size_classes.BUNCH for piece in pieces)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.nodes}x{shape.blocks}")
+def test_pieces_of_a_large_batch_have_two_sizes(shape):
+    sizes = {piece.rows for count in range(1, 900, 13) for piece in size_classes._cut_alike(shape, np.arange(count))}
+    assert len(sizes) <= 2
+    for count in (600, 700, 899):
+        rows = sum(piece.rows for piece in size_classes._cut_alike(shape, np.arange(count)))
+        assert rows - count <= max(sizes) / size_classes.SMALLER + 1
+
+
+def shapes_of(batch) -> set:
+    pairs = [pair for part in batch.parts for pair in zip(part.classes, part.responses, strict=True)]
+    return {(size.weight.shape, len(size.times), len(response.basis)) for size, response in pairs}
+
+
+def test_later_large_batches_bring_few_shapes():
+    simulator = Simulator("module0", "numpy", link_vdrift_eField=True)
+    known: set = set()
+    for seed in range(8):
+        batch = simulator.prepare(larndsim.generate("muons", length=4000.0, seed=seed), vary=("Ab", "lifetime"))
+        new, known = shapes_of(batch) - known, known | shapes_of(batch)
+    assert len(new) < 0.15 * len(shapes_of(batch))
+
+
+def sorted_waveforms(simulator, batch):
+    """Identifiers (pixel, 5), and charge (pixel, tick), sorted by pixel."""
+    found = simulator.charge(batch)
+    keys = np.stack([found.event, found.plane, found.ix, found.iy, np.rint(found.start / found.tick)], axis=1)
+    order = np.lexsort(keys.T)
+    return keys[order], simulator.backend.numpy(found.charge)[order]
+
+
+def test_a_large_batch_gives_what_a_small_one_gives(differentiable_backend, monkeypatch):
+    segments, names = larndsim.generate("muons", length=150.0, seed=4), ("Ab", "lifetime", "tran_diff")
+    simulator = Simulator("module0", differentiable_backend, dtype="float64")
+    small = simulator.prepare(segments, vary=names)
+    monkeypatch.setattr(size_classes, "LARGE", 0.0)
+    large = simulator.prepare(segments, vary=names)
+    assert len(large.parts[0].classes) > max(8, len(small.parts[0].classes))  # so many that JAX merges them by pairs
+
+    (keys, charge), (other_keys, other) = (sorted_waveforms(simulator, batch) for batch in (small, large))
+    np.testing.assert_array_equal(keys, other_keys)
+    assert (np.abs(charge - other) <= 2e-3 * charge[:, -1:] + 1e-3).all()
+    hits = [np.sort(simulator.hits(batch).numpy()["charge"]) for batch in (small, large)]
+    np.testing.assert_allclose(*hits, rtol=2e-3, atol=10.0)
+
+    def slopes(batch):
+        parameters, backend = simulator.detector.parameters, simulator.backend
+        return larndsim.value_and_grad(lambda p: simulator.hits(batch, p).charge.sum(), parameters, names, backend)[1]
+
+    first, second = slopes(small), slopes(large)
+    for name in names:
+        assert float(first[name]) == pytest.approx(float(second[name]), rel=1e-3)
