@@ -8,11 +8,12 @@ from typing import Any
 
 from benchmarks.measure import PeakMemory, Timing, exponent, in_fresh_process, once, unit
 from benchmarks.report import COLOURS, Columns, ms, new_figure, number, one_line, save, table, text
-from benchmarks.samples import PLANS, SEGMENTS, Setup, muons_of, parts, waiter, work_on
+from benchmarks.samples import PLANS, Setup, muons_of, parts, waiter, work_on
 from larndsim.backend import DTYPES, installed
 
 STEPS = ("plan_time", "forward", "gradient")  # the first is always measured
 FROM = 1e3  # segments from which the exponent is fitted
+BATCH = 1000  # segments: in larger batches the windows, which hold the longest signal, are longer for all pixels
 WARM = 8  # batches that are simulated before the clock starts
 COLUMNS: Columns = {
     "segments": number("segments", ".0f"),
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--plan", choices=sorted(PLANS), default="six")
     parser.add_argument("--steps", nargs="*", choices=STEPS[1:], default=STEPS[1:], help="beside the plan")
-    parser.add_argument("--batch", type=int, default=SEGMENTS, help="segments that are simulated at once")
+    parser.add_argument("--batch", type=int, default=BATCH, help="segments that are simulated at once")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
 
 
