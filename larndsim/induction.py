@@ -19,7 +19,9 @@ the directions of a derivative come before all others.
 from __future__ import annotations
 
 import math
-from functools import partial
+from collections.abc import Iterable
+from functools import partial, reduce
+from operator import add
 from typing import Any, NamedTuple
 
 import eagerpy as ep
@@ -66,6 +68,15 @@ class Nodes(NamedTuple):
     scale: Any  # 1/cm, one over the transverse width and the root of two
     late: Any  # us from the first bin
     rate: Any  # 1/us, one over the width in time and the root of two
+
+
+class NodeSlopes(NamedTuple):
+    """Derivatives of `Nodes` by their `Cloud`, where not one. Axes: (pixel, node)."""
+
+    amplitude_by_charge: Any
+    amplitude_by_variance: Any
+    scale_by_variance: Any
+    rate_by_variance: Any
 
 
 class Kept(NamedTuple):
@@ -158,10 +169,8 @@ def _push(arrays: tuple[Any, ...], kept: tuple[Any, ...], *steps: Any) -> Any:
         return moved + batched_matmul(kept.share * _each(step), in_time[name])
 
     def one(step: Nodes) -> Any:
-        parts = [share * _each(getattr(step, name)) for name, share in in_space.items()]
-        if step.amplitude is not None:
-            parts.append(kept.share * _each(step.amplitude))
-        moved = batched_matmul(sum(parts[1:], start=parts[0]), bells)
+        shares = in_space if step.amplitude is None else in_space | {"amplitude": kept.share}
+        moved = batched_matmul(_sum(share * _each(getattr(step, name)) for name, share in shares.items()), bells)
         for name in ("late", "rate"):
             if getattr(step, name) is not None:
                 moved = if_any(getattr(step, name), partial(plus, name), moved)
@@ -173,14 +182,15 @@ def _push(arrays: tuple[Any, ...], kept: tuple[Any, ...], *steps: Any) -> Any:
 def _weighted_steps(step: Nodes, nodes: Nodes, kept: Kept) -> Nodes:
     """Steps times what each counts for; that of the amplitude becomes the change of a node's whole weight."""
     weight = nodes.amplitude / kept.total
-    late = 2.0 * weight * nodes.rate, weight * kept.by_late
-    rate = -2.0 * weight / nodes.rate, weight * kept.by_rate
-    changes = [] if step.amplitude is None else [step.amplitude / kept.total]
-    changes += [-1.0 * by_sum * one for one, (_, by_sum) in ((step.late, late), (step.rate, rate)) if one is not None]
-    factors = Nodes(None, weight, weight, weight, late[0], rate[0])
-    given = zip(factors, step, strict=True)
-    moved = Nodes(*(None if factor is None or one is None else factor * one for factor, one in given))
-    return moved._replace(amplitude=sum(changes[1:], start=changes[0]) if changes else None)
+    changes = _times(1.0 / kept.total, step.amplitude), _times(-1.0 * weight * kept.by_late, step.late)
+    return Nodes(
+        amplitude=_sum((*changes, _times(-1.0 * weight * kept.by_rate, step.rate))),
+        x=_times(weight, step.x),
+        y=_times(weight, step.y),
+        scale=_times(weight, step.scale),
+        late=_times(2.0 * weight * nodes.rate, step.late),
+        rate=_times(-2.0 * weight / nodes.rate, step.rate),
+    )
 
 
 def _pull(arrays: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, moving: tuple[bool, ...]) -> tuple[Any, ...]:
@@ -224,15 +234,6 @@ def _nodes(cloud: Cloud, tables: Tables) -> Nodes:
     )
 
 
-class NodeSlopes(NamedTuple):
-    """Derivatives of `Nodes` by their `Cloud`, where not one. Axes: (pixel, node)."""
-
-    amplitude_by_charge: Any
-    amplitude_by_variance: Any
-    scale_by_variance: Any
-    rate_by_variance: Any
-
-
 def _slopes_of_nodes(cloud: Cloud, nodes: Nodes, tables: Tables) -> NodeSlopes:
     """None by variances that are less than what is resolved."""
     density = 2.0 * nodes.scale * nodes.scale
@@ -248,20 +249,26 @@ def _slopes_of_nodes(cloud: Cloud, nodes: Nodes, tables: Tables) -> NodeSlopes:
 
 def _steps_of_nodes(step: Cloud, slopes: NodeSlopes) -> Nodes:
     """How nodes move with their clouds; None where they do not."""
-
-    def times(slope: Any, step: Any) -> Any:
-        return None if step is None else slope * step
-
-    both = times(slopes.amplitude_by_charge, step.charge), times(slopes.amplitude_by_variance, step.variance_T)
-    amplitude = [part for part in both if part is not None]
+    by_charge, by_variance = (slopes.amplitude_by_charge, step.charge), (slopes.amplitude_by_variance, step.variance_T)
     return Nodes(
-        amplitude=sum(amplitude[1:], start=amplitude[0]) if amplitude else None,
+        amplitude=_sum((_times(*by_charge), _times(*by_variance))),
         x=step.x,
         y=step.y,
-        scale=times(slopes.scale_by_variance, step.variance_T),
+        scale=_times(slopes.scale_by_variance, step.variance_T),
         late=step.arrival,
-        rate=times(slopes.rate_by_variance, step.variance_t),
+        rate=_times(slopes.rate_by_variance, step.variance_t),
     )
+
+
+def _times(slope: Any, step: Any) -> Any:
+    """How something moves with a step that may be none."""
+    return None if step is None else slope * step
+
+
+def _sum(parts: Iterable[Any]) -> Any:
+    """The sum of those that are not None; None if all are."""
+    there = [part for part in parts if part is not None]
+    return reduce(add, there) if there else None
 
 
 def _slopes_of_clouds(found: dict[str, Any], slopes: NodeSlopes) -> dict[str, Any]:

@@ -95,20 +95,26 @@ class Backend(ABC):
 
 
 def with_free_memory(function: Callable[..., Any], *trees: Any) -> Any:
-    """Call a function when what is free has been given back to the system."""
+    """Call a function when what is free has been given back to the system, as large pieces are from now on at once.
+
+    The GNU library would keep ever larger ones for later.
+    """
+    if library := _gnu_library():
+        library.mallopt(OWN_PIECE, LARGE_PIECE)
     give_back()
     return function(*trees)
 
 
 def give_back() -> None:
-    """Memory that is free, but lies between pieces that are in use, goes back to the system, if that is Linux.
-
-    From now on a large piece does so as soon as it is free: the GNU library would keep ever larger ones.
-    """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if library is not None and hasattr(library, "malloc_trim"):  # the GNU library
-        library.mallopt(OWN_PIECE, LARGE_PIECE)
+    """Memory that is free, but lies between pieces that are in use, goes back to the system, if that is Linux."""
+    if library := _gnu_library():
         library.malloc_trim(0)
+
+
+def _gnu_library() -> Any:
+    """The C library, if it is the GNU one, whose memory can be steered."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return library if hasattr(library, "malloc_trim") else None
 
 
 def unwrap(tree: Any) -> Any:
