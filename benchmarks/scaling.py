@@ -14,7 +14,7 @@ from larndsim.backend import DTYPES, installed
 STEPS = ("plan_time", "forward", "gradient")  # the first is always measured
 FROM = 1e3  # segments from which the exponent is fitted
 BATCH = 1000  # segments: in larger batches the windows, which hold the longest signal, are longer for all pixels
-WARM = 8  # batches that are simulated before the clock starts
+COMPILED = ("jax",)  # backends that simulate each batch once before its clock starts, to compile
 COLUMNS: Columns = {
     "segments": number("segments", ".0f"),
     "backend": text("backend"),
@@ -57,14 +57,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def measured(setup: Setup, count: int, batch: int, steps: tuple[str, ...]) -> dict[str, Any]:
-    """One pass over all batches, each prepared, simulated and forgotten; the first few once before, to compile."""
+    """One pass over all batches, each prepared, simulated and forgotten; the first of them once before."""
     segments = muons_of(count)
     scale = unit()
     simulator = setup.simulator()
     pieces = list(parts(segments, batch))
-    spread = pieces[:: max(len(pieces) // WARM, 1)]
     memory = PeakMemory()
-    one_pass(setup, simulator, spread, steps)
+    one_pass(setup, simulator, pieces[:1], steps)
     memory.start()
     spent = one_pass(setup, simulator, pieces, steps)
     timings = {name: Timing(total, 0.0, 1) for name, total in spent.items()}
@@ -84,6 +83,8 @@ def one_pass(setup: Setup, simulator: Any, pieces: list[Any], steps: tuple[str, 
         for name in steps:
             function = getattr(work, name)
             if function is not None:
+                if setup.backend in COMPILED:
+                    wait(function())
                 spent[name] = spent.get(name, 0.0) + once(function, wait)[1]
         spent["plan_time"] = spent.get("plan_time", 0.0) + plan_time
     return spent

@@ -15,7 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")  # before any framework is importe
 import hypothesis
 import pytest
 
-from larndsim.backend import DIFFERENTIABLE, installed
+from larndsim.backend import DIFFERENTIABLE, get_backend, installed
+from larndsim.errors import ArgumentError
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}  # relative, between two ways to compute the same
@@ -47,16 +48,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def has_gpu() -> bool:
     """Whether any installed backend finds a GPU."""
-    if "torch" in installed():
-        import torch
+    return any(finds_gpu(name) for name in installed() if name in DIFFERENTIABLE)
 
-        if torch.cuda.is_available():
-            return True
-    if "jax" in installed():
-        import jax
 
-        return any(device.platform == "gpu" for device in jax.devices())
-    return False
+def finds_gpu(name: str) -> bool:
+    """Asked as simulators do: JAX takes its flags from the first who asks."""
+    try:
+        get_backend(name, "cuda")
+    except ArgumentError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")

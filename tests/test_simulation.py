@@ -196,18 +196,29 @@ def test_absurd_values_are_refused(name, value):
 
 
 @pytest.mark.parametrize(
-    "given", [None, "--xla_cpu_enable_fast_math=false", "--xla_cpu_experimental_ynn_fusion_type=+dot"]
+    "given",
+    [
+        None,
+        "--xla_cpu_enable_fast_math=false",
+        "--xla_cpu_experimental_ynn_fusion_type=+dot",
+        "--xla_gpu_enable_triton_gemm=true",
+    ],
 )
 def test_flags_of_the_user_go_first_and_are_left_as_they_are(given, monkeypatch):
     pytest.importorskip("jax")
-    from larndsim.backend.jax_backend import OWN_LOOPS, _own_loops
+    import jaxlib
+
+    from larndsim.backend.jax_backend import FLAGS, _flags
 
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     if given is not None:
         monkeypatch.setenv("XLA_FLAGS", given)
-    with _own_loops():
-        inside = os.environ.get("XLA_FLAGS", "")
-    assert inside.startswith(given or "") and (OWN_LOOPS in inside.split()) == ("ynn" not in (given or ""))
+    with _flags():
+        inside = os.environ["XLA_FLAGS"]
+    assert inside.startswith(given or "")
+    for flag in FLAGS:
+        known = any(jaxlib.__version__.startswith(f"{release}.") for release in flag.known)
+        assert (flag.text in inside.split()) == (known and flag.topic not in (given or ""))
     assert os.environ.get("XLA_FLAGS") == given
 
 

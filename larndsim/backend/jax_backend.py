@@ -6,21 +6,35 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jaxlib
 import numpy as np
 
 from ..errors import ArgumentError
 from .base import Backend, Cost, native
-from .jax_tape import KNOWN, Compiled, StandIn, alone, jacobian, value_and_grad
+from .jax_tape import Compiled, StandIn, alone, jacobian, value_and_grad
 from .tree import STATIC
 
 for kind in STATIC:
     jax.tree_util.register_pytree_node(kind, lambda value: ((), value), lambda value, _: value)
 
-# of XLA's YNN library only the products, which are twice as fast: its own compiler makes loops that are a fifth faster
-OWN_LOOPS = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+
+class Flag(NamedTuple):
+    """A flag of XLA, which ends the process at one that it does not know."""
+
+    text: str
+    topic: str  # what the flags of a user have in them who has decided otherwise
+    known: tuple[str, ...]  # to these releases of jaxlib
+
+
+FLAGS = (
+    # on processors, of the YNN library only the products, which are twice as fast: XLA's own loops are a fifth faster
+    Flag("--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT", "ynn", ("0.10",)),
+    # on GPUs no products by Triton: of each, XLA would compile many and time them, most of the time of a first call
+    Flag("--xla_gpu_enable_triton_gemm=false", "triton_gemm", ("0.6", "0.7", "0.8", "0.9", "0.10", "0.11", "0.12")),
+)
 
 
 class JAXBackend(Backend):
@@ -105,7 +119,7 @@ def _device(name: str) -> Any:
     if kind not in ("cpu", "cuda") or not (index or "0").isdigit():
         raise ArgumentError("device", "be cpu, cuda or cuda:N", f"it is {name!r}")
     try:
-        with _own_loops():
+        with _flags():
             return jax.devices(kind)[int(index or 0)]
     except (RuntimeError, IndexError) as error:
         remedy = "Use device='cpu', or install jax with CUDA."
@@ -113,16 +127,17 @@ def _device(name: str) -> Any:
 
 
 @contextmanager
-def _own_loops() -> Iterator[None]:
-    """XLA reads its flags once, when JAX first looks for devices: see `OWN_LOOPS`. What the user has set goes first."""
+def _flags() -> Iterator[None]:
+    """XLA reads its flags once, when JAX first looks for devices. What the user has set goes first."""
     before = os.environ.get("XLA_FLAGS")
-    if KNOWN and "ynn" not in (before or ""):
-        os.environ["XLA_FLAGS"] = f"{before or ''} {OWN_LOOPS}".strip()
+    release = ".".join(jaxlib.__version__.split(".")[:2])
+    own = [flag.text for flag in FLAGS if release in flag.known and flag.topic not in (before or "")]
+    os.environ["XLA_FLAGS"] = " ".join([before or "", *own]).strip()
     try:
         yield
     finally:
         if before is None:
-            os.environ.pop("XLA_FLAGS", None)
+            del os.environ["XLA_FLAGS"]
         else:
             os.environ["XLA_FLAGS"] = before
 
