@@ -40,7 +40,7 @@ def make_batch(
     frame = frames(segments, geometry, plane)
     bursts = bursts_of(segments, geometry, ranges)
     planned = plan(segments, geometry, frame, plane, bursts, ranges)
-    pieces = sort_into_classes(planned, geometry.pitch[planned.plane], ranges)
+    pieces = sort_into_classes(planned, geometry.pitch[planned.plane], ranges, backend.room)
     channels = [respond(shape.pitch, shape.resolution).mixing.shape[0] for shape, _, _ in pieces]
     sizes = [shape.numbers(rows, count) for (shape, rows, _), count in zip(pieces, channels, strict=True)]
     deposits = _deposits(segments, geometry, frame, plane, times_in(bursts, segments))
@@ -54,7 +54,7 @@ def _part(
 ) -> tuple[Part, Members]:
     """Some size classes on the device, without what stands behind their pixels; and who these are."""
     nodes, classes = map(list, zip(*(fill(planned, frame, piece) for piece in pieces), strict=True))
-    bunches, places = bunched(nodes)
+    bunches, places = bunched(nodes, backend.room.nodes)
     responses = tuple(respond(piece.shape.pitch, piece.shape.resolution) for piece in pieces)
     bunches, classes = map_leaves(backend.asarray, (bunches, tuple(classes)))
     part = Part(bunches, classes, responses, windows=(), recorders=())

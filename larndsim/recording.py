@@ -20,7 +20,7 @@ from .electronics import Channel, digitize
 from .errors import ArgumentError
 from .noise import Noise, draw
 from .response import TICK
-from .size_classes import LADDER, POWERS, ROWS, on_ladder
+from .size_classes import LADDER, POWERS, on_ladder
 
 
 class Recorder(NamedTuple):
@@ -56,17 +56,17 @@ def channel_maps(detector: Detector, thresholds: Any, gains: Any, bad_channels: 
     )
 
 
-def groups_of(pixels: tuple[Pixels, ...], rows: list[int], ticks: list[int]) -> tuple[Group, ...]:
+def groups_of(pixels: tuple[Pixels, ...], rows: list[int], ticks: list[int], most: int) -> tuple[Group, ...]:
     """Size classes that are recorded together: signals of like length, so that padding them costs little.
 
-    `pixels`, `rows` (with padding) and `ticks` of each class.
+    `pixels`, `rows` (with padding) and `ticks` of each class; `most` rows of a group.
     """
     counts = [len(own.ix) for own in pixels]
 
     def fit(members: list[int]) -> bool:
         held = sum(counts[i] for i in members[:-1]) + rows[members[-1]]
         padded = sum(rows[i] for i in members) * ticks[members[0]]
-        return held <= ROWS and padded <= PADDED * sum(rows[i] * ticks[i] for i in members)
+        return held <= most and padded <= PADDED * sum(rows[i] * ticks[i] for i in members)
 
     found: list[list[int]] = []
     for index in sorted(range(len(rows)), key=lambda index: -ticks[index]):

@@ -193,7 +193,7 @@ class Simulator:
         """The part with what stands behind its pixels, and how they are recorded; `window` in ticks."""
         rows = [size.weight.shape[0] for size in part.classes]
         ticks = [stage4.ticks_of(size, response) for size, response in zip(part.classes, part.responses, strict=True)]
-        groups = recording.groups_of(members.pixels, rows, ticks)
+        groups = recording.groups_of(members.pixels, rows, ticks, self.backend.room.rows)
         windows = tuple(recording.window_of(group, window) for group in groups)
         recorders = tuple(recording.recorder_of(group, self._channels, self.detector) for group in groups)
         windows, recorders = self._to_device((windows, recorders))

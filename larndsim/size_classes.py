@@ -1,18 +1,21 @@
 """The plan's pixels, padded into a few size classes of fixed shape.
 
 Shapes come from a ladder, so that batches share them (and what is compiled for them): of a large batch from a coarser
-one, and its classes are cut into pieces of two sizes, so that no later batch brings many new shapes. Classes are merged
-while the work that the padding adds costs less than one more class; a pixel may always be resolved more finely than it
-asks.
+one, and on a processor its classes are cut into pieces of two sizes, so that no later batch brings many new shapes.
+Classes are merged while the work that the padding adds costs less than one more class; a pixel may always be resolved
+more finely than it asks.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .backend import CACHES, Room
 from .data.batch import Bunch, Frame, Place, SizeClass
 from .memory import Numbers, numbers
 from .pixelization import Plan, Ranges
@@ -22,14 +25,10 @@ POWERS = 2 ** np.arange(24)
 COARSE_LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 1.5)])
 LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 1.25, 1.5, 1.75)])
 FINE_LADDER = np.unique([*range(1, 8), *(step * 2**power for power in range(22) for step in range(8, 16))])
-OVERHEAD = 7.5e5  # ns that one more class is worth: its calls and, above all, its compilation
 SHARE = 0.005  # of all the work: what more padding is worth one class less
 LARGE = 1e8  # ns of work that make a batch a large one
 SMALLER = 4  # times smaller are the pieces that the rest of a class of a large batch goes to
-LARGEST = 2e6  # numbers in the largest array of one class: larger ones are cut, to stay in the processor's caches
-BUNCH = 2**14  # nodes that drift together: enough that calls cost little, few enough for the processor's caches
 MODES = 60  # of a kernel
-ROWS = 512  # pixels of a class, at most, and pixels that are recorded together
 
 
 class Shape(NamedTuple):
@@ -74,18 +73,18 @@ def resolution_of(nearest: np.ndarray, ranges: Ranges) -> np.ndarray:
     return level
 
 
-def sort_into_classes(plan: Plan, pitch: np.ndarray, ranges: Ranges) -> list[Piece]:
-    """All pixels in pieces of like shape; `pitch` (pixel,) in cm."""
+def sort_into_classes(plan: Plan, pitch: np.ndarray, ranges: Ranges, room: Room) -> list[Piece]:
+    """All pixels in pieces of like shape, for which there is `room`; `pitch` (pixel,) in cm."""
     known = resolutions(ranges.accuracy)
     level, nodes, blocks = asked = _asked(plan, ranges)
     total = float(work(known, *asked).sum())
-    ladder, cut = (COARSE_LADDER, _cut_alike) if total > LARGE else (LADDER, _cut)
+    ladder, cut = _ladder_and_cut(total > LARGE, room)
     rows = np.stack([level, on_ladder(np.maximum(nodes, 4), ladder), on_ladder(blocks, ladder)], axis=1)
     found = []
     for width in np.unique(pitch):
         own = np.flatnonzero(pitch == width)
         kinds, kind, count = np.unique(rows[own], axis=0, return_inverse=True, return_counts=True)
-        merged, into = _merge(known, kinds, count, max(OVERHEAD, SHARE * total))
+        merged, into = _merge(known, kinds, count, max(room.overhead, SHARE * total))
         for number, (level, n, b) in enumerate(merged):
             shape = Shape(known[level], float(width), int(n), int(b))
             found += cut(shape, own[into[kind.ravel()] == number])
@@ -140,21 +139,30 @@ def _merge(
     return merged, into
 
 
-def _most(shape: Shape, ladder: np.ndarray) -> int:
+def _ladder_and_cut(large: bool, room: Room) -> tuple[np.ndarray, Callable[[Shape, np.ndarray], list[Piece]]]:
+    """Steps of nodes and blocks of a batch, and how its classes are cut."""
+    if not large:
+        return LADDER, partial(_cut, room=room, ladder=FINE_LADDER)
+    # on a GPU a class is mostly one piece: two sizes would be too few
+    cut = partial(_cut_alike, room=room) if room == CACHES else partial(_cut, room=room, ladder=COARSE_LADDER)
+    return COARSE_LADDER, cut
+
+
+def _most(shape: Shape, room: Room, ladder: np.ndarray) -> int:
     """Rows of a piece whose arrays stay small enough, and whose nodes fit into a bunch."""
-    most = max(min(LARGEST / shape.largest(), BUNCH / shape.nodes, ROWS), 1)
+    most = max(min(room.numbers / shape.largest(), room.nodes / shape.nodes, room.rows), 1)
     return int(ladder[np.searchsorted(ladder, most, side="right") - 1])
 
 
-def _cut(shape: Shape, members: np.ndarray) -> list[Piece]:
+def _cut(shape: Shape, members: np.ndarray, room: Room, ladder: np.ndarray) -> list[Piece]:
     """A class in as few pieces as can be, all alike."""
-    pieces = np.array_split(members, math.ceil(len(members) / _most(shape, FINE_LADDER)))
-    return [Piece(shape, int(on_ladder(len(piece), FINE_LADDER)), piece) for piece in pieces]
+    pieces = np.array_split(members, math.ceil(len(members) / _most(shape, room, ladder)))
+    return [Piece(shape, int(on_ladder(len(piece), ladder)), piece) for piece in pieces]
 
 
-def _cut_alike(shape: Shape, members: np.ndarray) -> list[Piece]:
+def _cut_alike(shape: Shape, members: np.ndarray, room: Room) -> list[Piece]:
     """A class in pieces of two sizes, whatever its own is: the largest there may be, and smaller ones for the rest."""
-    most = _most(shape, COARSE_LADDER)
+    most = _most(shape, room, COARSE_LADDER)
     small = math.ceil(most / SMALLER)
     rest = len(members) % most
     whole = len(members) - rest + (rest if rest > most - small else 0)
@@ -191,23 +199,23 @@ def fill(plan: Plan, frame: Frame, piece: Piece) -> tuple[Bunch, SizeClass]:
     return nodes, size_class
 
 
-def bunched(nodes: list[Bunch]) -> tuple[tuple[Bunch, ...], tuple[Place, ...]]:
-    """The nodes of some classes in bunches of BUNCH; a class that is larger is one by itself."""
+def bunched(nodes: list[Bunch], most: int) -> tuple[tuple[Bunch, ...], tuple[Place, ...]]:
+    """The nodes of some classes in bunches of so many at most; a class that is larger is one by itself."""
     bunches: list[list[Bunch]] = []
-    places, room = [], 0
+    places, free = [], 0
     for own in nodes:
         count = len(own.segment)
-        if count > room or count > BUNCH:
+        if count > free or count > most:
             bunches.append([])
-            room = BUNCH
-        places.append(Place(len(bunches) - 1, BUNCH - room))
+            free = most
+        places.append(Place(len(bunches) - 1, most - free))
         bunches[-1].append(own)
-        room -= count
+        free -= count
     return tuple(map(_joined, bunches)), tuple(places)
 
 
 def _joined(nodes: list[Bunch]) -> Bunch:
     """One after the other, the last one again and again up to a length that all bunches share."""
     count = sum(len(own.segment) for own in nodes)
-    row = np.minimum(np.arange(max(count, BUNCH)), count - 1)
+    row = np.minimum(np.arange(on_ladder(max(count, CACHES.nodes), POWERS)), count - 1)
     return Bunch(*(np.concatenate(columns)[row] for columns in zip(*nodes, strict=True)))

@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import larndsim
 from larndsim import Simulator, size_classes
+from larndsim.backend.base import CACHES, GPU
 from larndsim.response import RESOLUTIONS
 from larndsim.size_classes import Shape
 
 SHAPES = [
     Shape(RESOLUTIONS[level], 0.4, nodes, blocks) for level, nodes, blocks in ((0, 48, 3), (3, 64, 2), (5, 512, 14))
 ]
-CUTS = {"few": size_classes._cut, "alike": size_classes._cut_alike}
+CUTS = {"few": partial(size_classes._cut, ladder=size_classes.FINE_LADDER), "alike": size_classes._cut_alike}
 
 
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.nodes}x{shape.blocks}")
+@pytest.mark.parametrize("room", [CACHES, GPU], ids=["caches", "gpu"])
 @pytest.mark.parametrize("count", [1, 2, 79, 80, 81, 300, 511, 512, 1537])
-def test_each_pixel_is_in_one_piece(count, shape, cut):
+def test_each_pixel_is_in_one_piece(count, room, shape, cut):
     members = np.arange(count) + 7
-    pieces = cut(shape, members)
+    pieces = cut(shape, members, room)
     np.testing.assert_array_equal(np.concatenate([piece.members for piece in pieces]), members)
-    assert all(0 < len(piece.members) <= piece.rows <= size_classes.ROWS for piece in pieces)
-    assert all(piece.rows * shape.nodes <= size_classes.BUNCH for piece in pieces)
+    assert all(0 < len(piece.members) <= piece.rows <= room.rows for piece in pieces)
+    assert all(piece.rows * shape.nodes <= room.nodes for piece in pieces)
+    assert all(piece.rows * shape.largest() <= room.numbers for piece in pieces)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.nodes}x{shape.blocks}")
 def test_pieces_of_a_large_batch_have_two_sizes(shape):
-    sizes = {piece.rows for count in range(1, 900, 13) for piece in size_classes._cut_alike(shape, np.arange(count))}
+    def rows_of(count):
+        return [piece.rows for piece in size_classes._cut_alike(shape, np.arange(count), CACHES)]
+
+    sizes = {rows for count in range(1, 900, 13) for rows in rows_of(count)}
     assert len(sizes) <= 2
     for count in (600, 700, 899):
-        rows = sum(piece.rows for piece in size_classes._cut_alike(shape, np.arange(count)))
+        rows = sum(rows_of(count))
         assert rows - count <= max(sizes) / size_classes.SMALLER + 1
 
 
@@ -58,15 +66,21 @@ def sorted_waveforms(simulator, batch):
     return keys[order], simulator.backend.numpy(found.charge)[order]
 
 
-def test_a_large_batch_gives_what_a_small_one_gives(differentiable_backend, monkeypatch):
+@pytest.mark.parametrize("room", [CACHES, GPU], ids=["caches", "gpu"])
+def test_a_large_batch_gives_what_a_small_one_gives(room, differentiable_backend, monkeypatch):
+    """Also in the pieces that suit a GPU."""
     segments, names = larndsim.generate("muons", length=150.0, seed=4), ("Ab", "lifetime", "tran_diff")
     simulator = Simulator("module0", differentiable_backend, dtype="float64")
     small = simulator.prepare(segments, vary=names)
     monkeypatch.setattr(size_classes, "LARGE", 0.0)
+    simulator.backend.room = room
     large = simulator.prepare(segments, vary=names)
     count = len(large.parts[0].classes)
-    assert count > len(small.parts[0].classes)
-    assert differentiable_backend != "jax" or count > simulator.backend.at_once  # it merges them by pairs
+    if room == CACHES:
+        assert count > len(small.parts[0].classes)
+        assert differentiable_backend != "jax" or count > simulator.backend.at_once  # it merges them by pairs
+    else:
+        assert count < len(small.parts[0].classes)
 
     (keys, charge), (other_keys, other) = (sorted_waveforms(simulator, batch) for batch in (small, large))
     np.testing.assert_array_equal(keys, other_keys)
