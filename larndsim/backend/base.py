@@ -41,7 +41,7 @@ class Room(NamedTuple):
 
 CACHES = Room(numbers=2e6, nodes=2**14, rows=512, overhead=7.5e5)  # of a processor: what is at work stays in them
 # A GPU waits for calls: 80 cm keep an H100 busy for 1.4 of the 18 ms that PyTorch takes to call for their charge.
-GPU = Room(numbers=3e7, nodes=2**18, rows=2**13, overhead=1e7)
+GPU = Room(numbers=3e7, nodes=2**18, rows=2**13, overhead=3e6)
 
 
 class Backend(ABC):
