@@ -1,6 +1,6 @@
 """Room for what JAX compiles.
 
-Each compiled function lies in many small pieces of memory. Linux lets a process have only so many (vm.max_map_count,
+Each compiled function takes some 3 MB, in many small pieces. Linux lets a process have only so many (vm.max_map_count,
 65,530 by default), and XLA ends the process when there are no more. So what is compiled is forgotten in time: what is
 needed again comes from the disk.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import jax
+
+from .base import give_back
 
 MAPS, MOST = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 FULL = 0.7  # of the pieces that a process may have
@@ -33,6 +35,7 @@ def make_room() -> None:
         _compiled = 0
         if _pieces() > FULL * _limit():
             jax.clear_caches()
+            give_back()
 
 
 def _pieces() -> int:
