@@ -57,7 +57,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def measured(setup: Setup, count: int, batch: int, steps: tuple[str, ...]) -> dict[str, Any]:
-    """One pass over all batches, each prepared, simulated and forgotten; the first of them once before."""
+    """One pass over all batches, each prepared, simulated and forgotten; the first of them once before.
+
+    What has become too much of what JAX compiles is forgotten now and then, and loaded again while the clock runs.
+    """
     segments = muons_of(count)
     scale = unit()
     simulator = setup.simulator()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Backend, map_leaves, static
+from .backend import Backend, Room, map_leaves, static
 from .data.batch import Deposits, Fixed, Frame, Members, Part, Pixels
 from .data.segments import Segments
 from .detector.geometry import Geometry, plane_of
@@ -28,6 +28,7 @@ def make_batch(
     respond: Callable[..., Any],
     backend: Backend,
     memory: float,
+    room: Room,
 ) -> tuple[Deposits, Frame, list[tuple[Part, Members]], int, float]:
     """Plan the segments for all parameters within `ranges` and sort their pixels into size classes.
 
@@ -40,21 +41,21 @@ def make_batch(
     frame = frames(segments, geometry, plane)
     bursts = bursts_of(segments, geometry, ranges)
     planned = plan(segments, geometry, frame, plane, bursts, ranges)
-    pieces = sort_into_classes(planned, geometry.pitch[planned.plane], ranges, backend.room)
+    pieces = sort_into_classes(planned, geometry.pitch[planned.plane], ranges, room)
     channels = [respond(shape.pitch, shape.resolution).mixing.shape[0] for shape, _, _ in pieces]
     sizes = [shape.numbers(rows, count) for (shape, rows, _), count in zip(pieces, channels, strict=True)]
     deposits = _deposits(segments, geometry, frame, plane, times_in(bursts, segments))
-    parts = [_part(planned, frame, pieces[chosen], respond, backend) for chosen in split(sizes, backend, memory)]
+    parts = [_part(planned, frame, pieces[chosen], respond, backend, room) for chosen in split(sizes, backend, memory)]
     arrays = (map_leaves(backend.asarray, _padded(columns)) for columns in (deposits, frame))
     return *arrays, parts, window_length(planned), padding(planned, pieces, ranges)
 
 
 def _part(
-    planned: Plan, frame: Frame, pieces: list[Piece], respond: Callable[..., Any], backend: Backend
+    planned: Plan, frame: Frame, pieces: list[Piece], respond: Callable[..., Any], backend: Backend, room: Room
 ) -> tuple[Part, Members]:
     """Some size classes on the device, without what stands behind their pixels; and who these are."""
     nodes, classes = map(list, zip(*(fill(planned, frame, piece) for piece in pieces), strict=True))
-    bunches, places = bunched(nodes, backend.room.nodes)
+    bunches, places = bunched(nodes, room.nodes)
     responses = tuple(respond(piece.shape.pitch, piece.shape.resolution) for piece in pieces)
     bunches, classes = map_leaves(backend.asarray, (bunches, tuple(classes)))
     part = Part(bunches, classes, responses, windows=(), recorders=())

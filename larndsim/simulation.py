@@ -66,6 +66,7 @@ class Simulator:
         self.electronics = electronics
         self.accuracy = checks.check_accuracy(accuracy)
         self.memory = bytes_of(memory)
+        self._room = self.backend.room(self.memory)
         self._channels = recording.channel_maps(self.detector, thresholds, gains, bad_channels)
         self._respond = cache(self._response_on_device)
         compiled = self.backend.compile
@@ -95,7 +96,7 @@ class Simulator:
         limits = checks.limits_of_plan(nominal, vary, self)
         ranges = checks.ranges_of_plan(limits, self.link_vdrift_eField, self.accuracy)
         deposits, frame, planned, ticks, padding = make_batch(
-            segments, self.detector.geometry, ranges, self._respond, self.backend, self.memory
+            segments, self.detector.geometry, ranges, self._respond, self.backend, self.memory, self._room
         )
         parts = [self._with_recorders(*pair, ticks) for pair in planned]
         members = tuple(members for _, members in parts)
@@ -193,7 +194,7 @@ class Simulator:
         """The part with what stands behind its pixels, and how they are recorded; `window` in ticks."""
         rows = [size.weight.shape[0] for size in part.classes]
         ticks = [stage4.ticks_of(size, response) for size, response in zip(part.classes, part.responses, strict=True)]
-        groups = recording.groups_of(members.pixels, rows, ticks, self.backend.room.rows)
+        groups = recording.groups_of(members.pixels, rows, ticks, self._room.rows)
         windows = tuple(recording.window_of(group, window) for group in groups)
         recorders = tuple(recording.recorder_of(group, self._channels, self.detector) for group in groups)
         windows, recorders = self._to_device((windows, recorders))

@@ -1,9 +1,9 @@
 """The plan's pixels, padded into a few size classes of fixed shape.
 
 Shapes come from a ladder, so that batches share them (and what is compiled for them): of a large batch from a coarser
-one, and on a processor its classes are cut into pieces of two sizes, so that no later batch brings many new shapes.
-Classes are merged while the work that the padding adds costs less than one more class; a pixel may always be resolved
-more finely than it asks.
+one, and on a processor its classes are cut into pieces of two sizes, so that no later batch brings many new shapes. A
+GPU has fewer and larger pieces. Classes are merged while the work that the padding adds costs less than one more class;
+a pixel may always be resolved more finely than it asks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .backend import CACHES, Room
+from .backend import Room
 from .data.batch import Bunch, Frame, Place, SizeClass
 from .memory import Numbers, numbers
 from .pixelization import Plan, Ranges
@@ -27,7 +27,8 @@ LADDER = np.unique([int(step * 2**power) for power in range(24) for step in (1, 
 FINE_LADDER = np.unique([*range(1, 8), *(step * 2**power for power in range(22) for step in range(8, 16))])
 SHARE = 0.005  # of all the work: what more padding is worth one class less
 LARGE = 1e8  # ns of work that make a batch a large one
-SMALLER = 4  # times smaller are the pieces that the rest of a class of a large batch goes to
+SMALLER = 4  # times smaller are the pieces of the second size, to which the rest of a class goes
+FEW = 2**14  # nodes of a bunch that has no more, padded
 MODES = 60  # of a kernel
 
 
@@ -143,9 +144,7 @@ def _ladder_and_cut(large: bool, room: Room) -> tuple[np.ndarray, Callable[[Shap
     """Steps of nodes and blocks of a batch, and how its classes are cut."""
     if not large:
         return LADDER, partial(_cut, room=room, ladder=FINE_LADDER)
-    # on a GPU a class is mostly one piece: two sizes would be too few
-    cut = partial(_cut_alike, room=room) if room == CACHES else partial(_cut, room=room, ladder=COARSE_LADDER)
-    return COARSE_LADDER, cut
+    return COARSE_LADDER, partial(_cut_alike, room=room) if room.alike else partial(_cut, room=room, ladder=LADDER)
 
 
 def _most(shape: Shape, room: Room, ladder: np.ndarray) -> int:
@@ -155,7 +154,7 @@ def _most(shape: Shape, room: Room, ladder: np.ndarray) -> int:
 
 
 def _cut(shape: Shape, members: np.ndarray, room: Room, ladder: np.ndarray) -> list[Piece]:
-    """A class in as few pieces as can be, all alike."""
+    """A class in as few pieces as can be, about alike."""
     pieces = np.array_split(members, math.ceil(len(members) / _most(shape, room, ladder)))
     return [Piece(shape, int(on_ladder(len(piece), ladder)), piece) for piece in pieces]
 
@@ -211,11 +210,12 @@ def bunched(nodes: list[Bunch], most: int) -> tuple[tuple[Bunch, ...], tuple[Pla
         places.append(Place(len(bunches) - 1, most - free))
         bunches[-1].append(own)
         free -= count
-    return tuple(map(_joined, bunches)), tuple(places)
+    return tuple(_joined(own, most) for own in bunches), tuple(places)
 
 
-def _joined(nodes: list[Bunch]) -> Bunch:
-    """One after the other, the last one again and again up to a length that all bunches share."""
+def _joined(nodes: list[Bunch], most: int) -> Bunch:
+    """One after the other, the last one again and again up to a length that bunches share: there are but two."""
     count = sum(len(own.segment) for own in nodes)
-    row = np.minimum(np.arange(on_ladder(max(count, CACHES.nodes), POWERS)), count - 1)
+    length = next((length for length in (FEW, most) if length >= count), count)
+    row = np.minimum(np.arange(length), count - 1)
     return Bunch(*(np.concatenate(columns)[row] for columns in zip(*nodes, strict=True)))

@@ -11,6 +11,7 @@ sees counts. Plain NumPy, no gradient. Axes: (hit,), (hit, node), (pair,).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,7 +20,6 @@ import numpy as np
 from scipy.special import erf
 
 from .backend import map_leaves
-from .backend.operations import cut
 from .charge import arrivals_of, clouds_of, lines_in_boxes, points_of, shifts_of
 from .data.batch import Batch, Members, Part, Pixels
 from .data.hits import Hits
@@ -107,11 +107,12 @@ def _arrivals(
     def cloud_of(index: int) -> tuple[np.ndarray, Response, Cloud]:
         size, response = tensors((part.classes[index], part.responses[index]))
         place = members.places[index]
-        bunch = tensors(part.bunches[place.bunch])
+        own = slice(place.first, place.first + math.prod(size.weight.shape))
+        bunch = tensors(map_leaves(lambda column: column[own], part.bunches[place.bunch]))
         points = points_of(bunch, lines, frame.module)
         clouds = Cloud(points.x, points.y, *arrivals_of(points, p, simulator.recombination))
-        cloud = resolved(clouds_of(size, clouds, place.first), size.weight, response)
-        segment = cut(bunch.segment, place.first, cloud.charge.numpy().size).reshape(cloud.charge.shape)
+        cloud = resolved(clouds_of(size, clouds, 0), size.weight, response)
+        segment = bunch.segment.reshape(cloud.charge.shape)
         return map_leaves(lambda tensor: tensor.numpy(), (segment, response, cloud))
 
     return cloud_of

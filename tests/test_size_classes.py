@@ -16,13 +16,18 @@ from larndsim.size_classes import Shape
 SHAPES = [
     Shape(RESOLUTIONS[level], 0.4, nodes, blocks) for level, nodes, blocks in ((0, 48, 3), (3, 64, 2), (5, 512, 14))
 ]
-CUTS = {"few": partial(size_classes._cut, ladder=size_classes.FINE_LADDER), "alike": size_classes._cut_alike}
+CUTS = {
+    "few": partial(size_classes._cut, ladder=size_classes.FINE_LADDER),
+    "large": partial(size_classes._cut, ladder=size_classes.LADDER),
+    "alike": size_classes._cut_alike,
+}
+SMALL_GPU = GPU._replace(numbers=2e6, nodes=2**15)  # that has several pieces and bunches to put together, too
 
 
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.nodes}x{shape.blocks}")
 @pytest.mark.parametrize("room", [CACHES, GPU], ids=["caches", "gpu"])
-@pytest.mark.parametrize("count", [1, 2, 79, 80, 81, 300, 511, 512, 1537])
+@pytest.mark.parametrize("count", [1, 2, 79, 80, 81, 300, 511, 512, 1537, 8193, 20000])
 def test_each_pixel_is_in_one_piece(count, room, shape, cut):
     members = np.arange(count) + 7
     pieces = cut(shape, members, room)
@@ -58,6 +63,15 @@ def test_later_large_batches_bring_few_shapes():
     assert len(new) < 0.15 * len(shapes_of(batch))
 
 
+@pytest.mark.parametrize(
+    "device,memory,room", [("cpu", 1e12, CACHES), ("cpu:0", 1e12, CACHES), ("cuda:1", 2e9, GPU), ("cuda", 3e8, CACHES)]
+)
+def test_large_pieces_are_for_gpus_with_memory(device, memory, room):
+    backend = Simulator("module0", "numpy").backend
+    backend.device = device
+    assert backend.room(memory) == room
+
+
 def sorted_waveforms(simulator, batch):
     """Identifiers (pixel, 5), and charge (pixel, tick), sorted by pixel."""
     found = simulator.charge(batch)
@@ -66,21 +80,23 @@ def sorted_waveforms(simulator, batch):
     return keys[order], simulator.backend.numpy(found.charge)[order]
 
 
-@pytest.mark.parametrize("room", [CACHES, GPU], ids=["caches", "gpu"])
+@pytest.mark.parametrize("room", [CACHES, GPU, SMALL_GPU], ids=["caches", "gpu", "small gpu"])
 def test_a_large_batch_gives_what_a_small_one_gives(room, differentiable_backend, monkeypatch):
     """Also in the pieces that suit a GPU."""
     segments, names = larndsim.generate("muons", length=150.0, seed=4), ("Ab", "lifetime", "tran_diff")
     simulator = Simulator("module0", differentiable_backend, dtype="float64")
     small = simulator.prepare(segments, vary=names)
     monkeypatch.setattr(size_classes, "LARGE", 0.0)
-    simulator.backend.room = room
+    simulator._room = room
     large = simulator.prepare(segments, vary=names)
     count = len(large.parts[0].classes)
     if room == CACHES:
         assert count > len(small.parts[0].classes)
         assert differentiable_backend != "jax" or count > simulator.backend.at_once  # it merges them by pairs
-    else:
+    elif room == GPU:
         assert count < len(small.parts[0].classes)
+    else:
+        assert len({len(bunch.segment) for bunch in large.parts[0].bunches}) == 2
 
     (keys, charge), (other_keys, other) = (sorted_waveforms(simulator, batch) for batch in (small, large))
     np.testing.assert_array_equal(keys, other_keys)

@@ -148,5 +148,8 @@ def test_what_is_compiled_is_forgotten_in_time(monkeypatch):
     double(A)
     assert double.plain._cache_size() == 1
     monkeypatch.setattr(jax_room, "_compiled", jax_room.EVERY)
+    given_back = []
+    monkeypatch.setattr(jax_room, "give_back", lambda: given_back.append(double.plain._cache_size()))
     np.testing.assert_array_equal(double(A[:3]), 2 * A[:3])
     assert double.plain._cache_size() == 1  # what there was before is gone
+    assert given_back == [0]  # and its memory

@@ -31,17 +31,19 @@ class Cost(NamedTuple):
 
 
 class Room(NamedTuple):
-    """How much is simulated at once."""
+    """How much is simulated at once, where memory does not ask for less."""
 
     numbers: float  # in the largest array of one size class
     nodes: int  # that drift together
     rows: int  # pixels of a class, at most, and pixels that are recorded together
     overhead: float  # ns of work that one more class is worth: its calls and, above all, its compilation
+    alike: bool  # whether a class of a large batch is in pieces of two sizes, rather than in as few as can be
 
 
-CACHES = Room(numbers=2e6, nodes=2**14, rows=512, overhead=7.5e5)  # of a processor: what is at work stays in them
+CACHES = Room(2e6, nodes=2**14, rows=512, overhead=7.5e5, alike=True)  # of a processor: what is at work stays in them
 # A GPU waits for calls: 80 cm keep an H100 busy for 1.4 of the 18 ms that PyTorch takes to call for their charge.
-GPU = Room(numbers=3e7, nodes=2**18, rows=2**13, overhead=3e6)
+GPU = Room(2e7, nodes=2**17, rows=2**13, overhead=3e6, alike=False)
+ROOMY = 1e9  # bytes: with less memory a GPU, too, has pieces as small as a processor
 
 
 class Backend(ABC):
@@ -55,7 +57,6 @@ class Backend(ABC):
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.device = device
         self.dtype = dtype
-        self.room = CACHES if device == "cpu" else GPU
 
     @abstractmethod
     def asarray(self, value: Any) -> Any:
@@ -98,6 +99,10 @@ class Backend(ABC):
     def jacobian(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         """Value and derivatives, in forward mode, of a function of named scalars with any tree as value."""
         raise NotImplementedError(f"{self.name} has no derivatives")
+
+    def room(self, memory: float) -> Room:
+        """How much is simulated at once, where there is so much memory in bytes."""
+        return CACHES if self.device.partition(":")[0] == "cpu" or memory < ROOMY else GPU
 
     def synchronize(self) -> None:  # noqa: B027
         """Wait until the device has done all its work; nothing to wait for, unless a framework says so."""

@@ -130,9 +130,7 @@ def _device(name: str) -> Any:
 def _flags() -> Iterator[None]:
     """XLA reads its flags once, when JAX first looks for devices. What the user has set goes first."""
     before = os.environ.get("XLA_FLAGS")
-    release = ".".join(jaxlib.__version__.split(".")[:2])
-    own = [flag.text for flag in FLAGS if release in flag.known and flag.topic not in (before or "")]
-    os.environ["XLA_FLAGS"] = " ".join([before or "", *own]).strip()
+    os.environ["XLA_FLAGS"] = _with_own(before or "")
     try:
         yield
     finally:
@@ -140,6 +138,15 @@ def _flags() -> Iterator[None]:
             del os.environ["XLA_FLAGS"]
         else:
             os.environ["XLA_FLAGS"] = before
+
+
+def _with_own(flags: str) -> str:
+    """The flags of a user, and ours where they say nothing of them; a name of a file with flags stays alone."""
+    if flags.strip() and not flags.strip().startswith("-"):
+        return flags
+    release, given = ".".join(jaxlib.__version__.split(".")[:2]), [flag.partition("=")[0] for flag in flags.split()]
+    own = [flag.text for flag in FLAGS if release in flag.known and not any(flag.topic in name for name in given)]
+    return " ".join([flags, *own]).strip()
 
 
 def widest_dtype() -> str:
