@@ -60,7 +60,7 @@ def test_a_large_file_is_streamed(capsys):
 
 @pytest.mark.slow
 def test_a_fit_that_is_killed_ends_as_if_it_had_not_been(capsys):
-    assert main(["resume", "--kills", "2", "--iterations", "24", "--muons", "3", "--protons", "1"]) == 0
+    assert main(["resume", "--kills", "2", "--iterations", "80", "--muons", "3", "--protons", "1"]) == 0
     assert "result and history agree bit for bit" in capsys.readouterr().out
 
 
