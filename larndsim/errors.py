@@ -13,6 +13,11 @@ class ArgumentError(ValueError):
         sentence = f"Argument `{name}` must {must}, but {but}."
         super().__init__(f"{sentence} {remedy}".rstrip())
         self.name = name
+        self._given = (name, must, but, remedy)
+
+    def __reduce__(self) -> tuple[type[ArgumentError], tuple[str, ...]]:
+        """So that it arrives whole from another process."""
+        return type(self), self._given
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:

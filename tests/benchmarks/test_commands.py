@@ -80,6 +80,14 @@ def test_no_such_device(capsys, tmp_path):
     assert "Argument `devices` must name one that is there, but none of cuda is." in capsys.readouterr().err
 
 
+def test_no_such_device_in_another_process(capsys, tmp_path, differentiable_backend):
+    words = ["scaling", "--most", "100", "--backends", differentiable_backend, "--device", "cuda:99"]
+    assert main([*words, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "Argument `device` must be there" in error and "Traceback" not in error
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as error:
