@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .backend import Room
+from .backend import CACHES, Room
 from .data.batch import Bunch, Frame, Place, SizeClass
 from .memory import Numbers, numbers
 from .pixelization import Plan, Ranges
@@ -28,7 +28,6 @@ FINE_LADDER = np.unique([*range(1, 8), *(step * 2**power for power in range(22) 
 SHARE = 0.005  # of all the work: what more padding is worth one class less
 LARGE = 1e8  # ns of work that make a batch a large one
 SMALLER = 4  # times smaller are the pieces of the second size, to which the rest of a class goes
-FEW = 2**14  # nodes of a bunch that has no more, padded
 MODES = 60  # of a kernel
 
 
@@ -216,6 +215,6 @@ def bunched(nodes: list[Bunch], most: int) -> tuple[tuple[Bunch, ...], tuple[Pla
 def _joined(nodes: list[Bunch], most: int) -> Bunch:
     """One after the other, the last one again and again up to a length that bunches share: there are but two."""
     count = sum(len(own.segment) for own in nodes)
-    length = next((length for length in (FEW, most) if length >= count), count)
+    length = next((length for length in (CACHES.nodes, most) if length >= count), count)
     row = np.minimum(np.arange(length), count - 1)
     return Bunch(*(np.concatenate(columns)[row] for columns in zip(*nodes, strict=True)))

@@ -206,12 +206,12 @@ def test_absurd_values_are_refused(name, value):
 )
 def test_flags_of_the_user_go_first_and_are_left_as_they_are(given, monkeypatch):
     pytest.importorskip("jax")
-    from larndsim.backend.jax_backend import _flags
+    from larndsim.backend.jax_flags import own_flags
 
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     if given is not None:
         monkeypatch.setenv("XLA_FLAGS", given)
-    with _flags():
+    with own_flags():
         assert os.environ["XLA_FLAGS"].startswith(given or "-")
     assert os.environ.get("XLA_FLAGS") == given
 
@@ -219,24 +219,24 @@ def test_flags_of_the_user_go_first_and_are_left_as_they_are(given, monkeypatch)
 @pytest.mark.parametrize(
     "release,given,own",
     [
-        ("0.10.2", "", ["ynn", "triton"]),
-        ("0.6.2", "", ["triton"]),
-        ("0.12.0.1", "", ["triton"]),
-        ("0.5.3", "", []),
-        ("0.13.0", "", []),
-        ("0.10.2", "--xla_cpu_experimental_ynn_fusion_type=+dot", ["triton"]),
-        ("0.10.2", "--xla_gpu_enable_triton_gemm=true", ["ynn"]),
-        ("0.10.2", "--xla_dump_to=/home/flynn", ["ynn", "triton"]),
-        ("0.10.2", "/a/file/of/flags", []),
+        ("0.10", "", ["ynn", "triton"]),
+        ("0.6", "", ["triton"]),
+        ("0.12", "", ["triton"]),
+        ("0.5", "", []),
+        ("0.13", "", []),
+        ("0.10", "--xla_cpu_experimental_ynn_fusion_type=+dot", ["triton"]),
+        ("0.10", "--xla_gpu_enable_triton_gemm=true", ["ynn"]),
+        ("0.10", "--xla_dump_to=/home/flynn", ["ynn", "triton"]),
+        ("0.10", "/a/file/of/flags", []),
     ],
 )
 def test_flags_that_a_release_does_not_know_are_not_given(release, given, own, monkeypatch):
     """XLA would end the process."""
     pytest.importorskip("jax")
-    from larndsim.backend import jax_backend
+    from larndsim.backend import jax_flags
 
-    monkeypatch.setattr(jax_backend.jaxlib, "__version__", release)
-    added = jax_backend._with_own(given).removeprefix(given).split()
+    monkeypatch.setattr(jax_flags, "RELEASE", release)
+    added = jax_flags._with_own(given).removeprefix(given).split()
     assert [next(name for name in ("ynn", "triton") if name in flag) for flag in added] == own
 
 

@@ -10,10 +10,11 @@ import importlib
 import importlib.util
 
 from ..errors import ArgumentError, check_choice
-from .base import Backend, Room
+from .base import CACHES, Backend, Room
 from .tree import leaves, map_leaves, static
 
 __all__ = [
+    "CACHES",
     "DEFAULT",
     "DIFFERENTIABLE",
     "Backend",

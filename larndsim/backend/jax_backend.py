@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jaxlib
 import numpy as np
 
 from ..errors import ArgumentError
 from .base import Backend, Cost, native
+from .jax_flags import own_flags
 from .jax_tape import Compiled, StandIn, alone, jacobian, value_and_grad
 from .tree import STATIC
 
 for kind in STATIC:
     jax.tree_util.register_pytree_node(kind, lambda value: ((), value), lambda value, _: value)
-
-
-class Flag(NamedTuple):
-    """A flag of XLA, which ends the process at one that it does not know."""
-
-    text: str
-    topic: str  # what the flags of a user have in them who has decided otherwise
-    known: tuple[str, ...]  # to these releases of jaxlib
-
-
-FLAGS = (
-    # on processors, of the YNN library only the products, which are twice as fast: XLA's own loops are a fifth faster
-    Flag("--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT", "ynn", ("0.10",)),
-    # on GPUs no products by Triton: of each, XLA would compile many and time them, most of the time of a first call
-    Flag("--xla_gpu_enable_triton_gemm=false", "triton_gemm", ("0.6", "0.7", "0.8", "0.9", "0.10", "0.11", "0.12")),
-)
 
 
 class JAXBackend(Backend):
@@ -119,34 +102,11 @@ def _device(name: str) -> Any:
     if kind not in ("cpu", "cuda") or not (index or "0").isdigit():
         raise ArgumentError("device", "be cpu, cuda or cuda:N", f"it is {name!r}")
     try:
-        with _flags():
+        with own_flags():
             return jax.devices(kind)[int(index or 0)]
     except (RuntimeError, IndexError) as error:
         remedy = "Use device='cpu', or install jax with CUDA."
         raise ArgumentError("device", "be there", f"jax finds no {name!r}", remedy) from error
-
-
-@contextmanager
-def _flags() -> Iterator[None]:
-    """XLA reads its flags once, when JAX first looks for devices. What the user has set goes first."""
-    before = os.environ.get("XLA_FLAGS")
-    os.environ["XLA_FLAGS"] = _with_own(before or "")
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["XLA_FLAGS"]
-        else:
-            os.environ["XLA_FLAGS"] = before
-
-
-def _with_own(flags: str) -> str:
-    """The flags of a user, and ours where they say nothing of them; a name of a file with flags stays alone."""
-    if flags.strip() and not flags.strip().startswith("-"):
-        return flags
-    release, given = ".".join(jaxlib.__version__.split(".")[:2]), [flag.partition("=")[0] for flag in flags.split()]
-    own = [flag.text for flag in FLAGS if release in flag.known and not any(flag.topic in name for name in given)]
-    return " ".join([flags, *own]).strip()
 
 
 def widest_dtype() -> str:

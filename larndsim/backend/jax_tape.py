@@ -16,16 +16,11 @@ from itertools import compress, islice
 from typing import Any, NamedTuple
 
 import jax
-import jaxlib
 import numpy as np
 
+from .jax_flags import FEWER
 from .jax_operations import flat
 from .jax_room import make_room
-
-KNOWN = jaxlib.__version__.startswith("0.10.")  # XLA ends the process, or refuses, at a flag that it does not know
-# XLA's older way to make loops, in two modules rather than one for each loop: compiled sooner, and in fewer pieces of
-# memory, of which a system lets a process have only so many. On the way back, with its many small loops, it is as fast.
-FEWER = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 2} if KNOWN else None
 
 
 class StandIn:
