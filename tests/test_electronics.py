@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from functools import cache, partial
 from types import SimpleNamespace
@@ -248,6 +249,44 @@ def test_forward_mode(differentiable_backend):
     for slope, one, other in zip(slopes["gain"], above[:3], below[:3], strict=True):
         known = (one - other) / 2e-7
         np.testing.assert_allclose(backend.numpy(slope)[steady], known[steady], rtol=1e-5, atol=1e-2)
+
+
+@pytest.mark.parametrize("noisy", [False, True], ids=["quiet", "noisy"])
+def test_backwards_is_the_transposed_of_forwards(differentiable_backend, noisy):
+    charge = pulses(200)
+    rng = np.random.default_rng(9)
+    direction, weights = rng.normal(size=charge.shape), rng.uniform(0.5, 1.5, (3, 10))
+    backend = get_backend(differentiable_backend, dtype="float64")
+    noise = noises.draw(1, events(200), TICKS, ELECTRONICS) if noisy else None
+    rest = map_leaves(backend.asarray, (ends(charge), channels(200), noise))
+    run = backend.compile(partial(digitize, electronics=ELECTRONICS, model="relaxed"))
+    fixed = backend.asarray(weights), backend.asarray(direction), backend.asarray(charge)
+
+    def total(values):
+        return weighted(run(values["charge"], *rest), fixed[0]).sum()
+
+    _, slope = backend.value_and_grad(total, {"charge": charge})
+    _, moved = backend.jacobian(lambda v: total({"charge": fixed[2] + v["u"] * fixed[1]}), {"u": np.float64(0.0)})
+    known = (backend.numpy(slope["charge"]) * direction).sum()
+    assert float(moved["u"]) == pytest.approx(known, rel=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, at its first forward derivative
+def test_second_derivatives(differentiable_backend):
+    charge = pulses(50)
+    backend = get_backend(differentiable_backend, dtype="float64")
+    rest = map_leaves(backend.asarray, (ends(charge), channels(50), None))
+    run = backend.compile(partial(digitize, electronics=ELECTRONICS, model="relaxed"))
+    functions = importlib.import_module("jax" if differentiable_backend == "jax" else "torch.func")
+    waves = backend.asarray(charge)
+
+    def slope(gain):
+        return functions.grad(lambda gain: weighted(run(gain * waves, *rest), [50.0, 1e-2, 2.0]).sum())(gain)
+
+    near, far = (float(slope(backend.asarray(np.float64(1.0 + step)))) for step in (-1e-7, 1e-7))
+    curvature = float(functions.jacfwd(slope)(backend.asarray(np.float64(1.0))))
+    assert abs(curvature) > 1.0
+    assert curvature == pytest.approx((far - near) / 2e-7, rel=1e-5)
 
 
 def mean_and_error(values):

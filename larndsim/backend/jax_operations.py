@@ -59,6 +59,11 @@ def take_along(values: Any, index: Any) -> Any:
     return jnp.take_along_axis(values, index, axis=1, mode="clip")
 
 
+def add_along(values: Any, index: Any, columns: int) -> Any:
+    rows = jnp.arange(len(values), dtype=index.dtype)[:, None]
+    return jnp.zeros((len(values), columns), values.dtype).at[rows, index].add(values, mode="promise_in_bounds")
+
+
 def laid_out(parts: list[Any], firsts: tuple[Any, ...], rows: int) -> Any:
     one = parts[0]
     whole = jnp.pad(one, [(0, rows - one.shape[0]), *[(0, 0)] * (one.ndim - 1)])

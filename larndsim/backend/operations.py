@@ -49,6 +49,11 @@ def take_along(values: Any, index: Any) -> Any:
     return ep.astensor(_native(values).take_along(values.raw, index.raw))
 
 
+def add_along(values: Any, index: Any, columns: int) -> Any:
+    """The transposed of `take_along`: `values` (rows, m) added up at their `index` (rows, m) -> (rows, columns)."""
+    return ep.astensor(_native(values).add_along(values.raw, index.raw, columns))
+
+
 def laid_out(parts: list[Any], firsts: tuple[Any, ...], rows: int) -> Any:
     """Arrays (m, ...) as one (rows, ...), each from its integer `first` on, over the end of the one before; then zeros.
 

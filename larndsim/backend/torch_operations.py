@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import compress
 from typing import Any
 
 import eagerpy as ep
 import torch
+from torch.autograd.forward_ad import make_dual, unpack_dual
 
 from .tree import map_leaves
 
@@ -25,6 +27,10 @@ def cut(values: Any, first: int, count: int) -> Any:
 
 def take_along(values: Any, index: Any) -> Any:
     return torch.gather(values, 1, index.long())
+
+
+def add_along(values: Any, index: Any, columns: int) -> Any:
+    return values.new_zeros((len(values), columns)).scatter_add(1, index.long(), values)
 
 
 def laid_out(parts: list[Any], firsts: tuple[int, ...], rows: int) -> Any:
@@ -75,7 +81,11 @@ def if_any(values: Any, function: Callable[[Any, Any], Any], otherwise: Any) -> 
 
 
 def with_derivative(derived: Any, *arrays: Any) -> Any:
-    return _WithDerivative.apply(derived, *arrays)[0]
+    still, steps = zip(*map(unpack_dual, arrays), strict=True)
+    if all(step is None for step in steps):
+        return _WithDerivative.apply(derived, *arrays)[0]
+    value, moved = _pushed(derived, still, steps)
+    return make_dual(value, moved)
 
 
 class _WithDerivative(torch.autograd.Function):
@@ -97,9 +107,9 @@ class _WithDerivative(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *steps: Any) -> Any:
-        moving = [step is not None for step in steps]
-        saved, given = ctx.saved_tensors, (step[None] for step in steps if step is not None)
-        return _Push.apply(ctx.derived, moving, len(saved), *saved, *given)[0], *(None,) * (len(saved) - ctx.count)
+        """Of a gradient: elsewhere the value is pushed at once."""
+        arrays, kept = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        return _pushed(ctx.derived, arrays, steps)[1], *(None,) * len(kept)
 
     @staticmethod
     def backward(ctx: Any, slope: Any, *_: Any) -> tuple[Any, ...]:
@@ -111,27 +121,35 @@ class _WithDerivative(torch.autograd.Function):
         return None, *(None if slope is None else slope.raw for slope in found)
 
 
-class _Push(torch.autograd.Function):
-    """How a value moves, direction by direction: many of them are one more axis of the steps."""
+def _pushed(derived: Any, arrays: tuple[Any, ...], steps: tuple[Any, ...]) -> tuple[Any, Any]:
+    """The value, and how it moves; steps are None where nothing does."""
+    moving = [step is not None for step in steps]
+    value, moved = _Pushed.apply(derived, moving, *arrays, *(step[None] for step in compress(steps, moving)))
+    return value, moved.squeeze(0)
+
+
+class _Pushed(torch.autograd.Function):
+    """A value, and how it moves, direction by direction: many of them are one more axis of the steps."""
 
     @staticmethod
-    def forward(derived: Any, moving: list[bool], count: int, *tensors: Any) -> Any:
-        fixed, steps = tensors[:count], iter(tensors[count:])
-        arrays, kept = map_leaves(ep.astensor, (fixed[: len(moving)], fixed[len(moving) :]))
-        return derived.push(arrays, kept, *(ep.astensor(next(steps)) if moves else None for moves in moving)).raw
+    def forward(derived: Any, moving: list[bool], *tensors: Any) -> tuple[Any, Any]:
+        arrays, steps = tuple(map(ep.astensor, tensors[: len(moving)])), iter(tensors[len(moving) :])
+        value, kept = derived.value(*arrays)
+        moved = derived.push(arrays, tuple(kept), *(ep.astensor(next(steps)) if moves else None for moves in moving))
+        return value.raw, moved.raw
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         pass
 
     @staticmethod
-    def vmap(info: Any, axes: Any, derived: Any, moving: list[bool], count: int, *tensors: Any) -> tuple[Any, int]:
-        fixed, steps = tensors[:count], tensors[count:]
-        if any(axis is not None for axis in axes[3 : 3 + count]):
+    def vmap(info: Any, axes: Any, derived: Any, moving: list[bool], *tensors: Any) -> tuple[Any, Any]:
+        count = len(moving)
+        if any(axis is not None for axis in axes[2 : 2 + count]):
             raise NotImplementedError("derivatives at many places at once: take them one after the other")
         many = [
             step.expand(info.batch_size, *step.shape) if axis is None else step.movedim(axis, 0)
-            for step, axis in zip(steps, axes[3 + count :], strict=True)
+            for step, axis in zip(tensors[count:], axes[2 + count :], strict=True)
         ]
-        moved = _Push.apply(derived, moving, count, *fixed, *(step.squeeze(1) for step in many))
-        return moved.unsqueeze(1), 0
+        value, moved = _Pushed.apply(derived, moving, *tensors[:count], *(step.squeeze(1) for step in many))
+        return (value, moved.unsqueeze(1)), (None, 0)

@@ -42,7 +42,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "induction": FOUNDATION | {"response"},
     "charge": FOUNDATION | {"clipping", "drifting", "induction", "pixelization", "quenching", "response"},
     "noise": FOUNDATION,
-    "electronics": FOUNDATION | {"noise"},
+    "triggering": FOUNDATION | {"noise"},
+    "relaxed": FOUNDATION | {"noise", "triggering"},
+    "electronics": FOUNDATION | {"noise", "relaxed", "triggering"},
     # what surrounds them
     "recording": FOUNDATION | {"charge", "electronics", "noise", "response", "size_classes"},
     "generate": FOUNDATION,
