@@ -207,8 +207,8 @@ def _pull(arrays: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, moving: tu
     for name, share in _share_slopes(nodes, tables, kept, wanted).items():
         found[name] = weight * (share * by_share).sum(axis=1)
     if moves.arrival or moves.variance_t:
-        held = _held(z, bells)
-        by_late, by_rate = ((kept.share * batched_matmul(slope, each)).sum(axis=1) for each in (held, z * held))
+        by_bell = batched_matmul(slope.transpose((0, 2, 1)), kept.share) * _held(z, bells)
+        by_late, by_rate = by_bell.sum(axis=1), (z * by_bell).sum(axis=1)
         found["late"] = weight * (2.0 * nodes.rate * by_late - kept.by_late * by_weight)
         found["rate"] = weight * (-2.0 / nodes.rate * by_rate - kept.by_rate * by_weight)
     by_clouds = _slopes_of_clouds(found, _slopes_of_nodes(cloud, nodes, tables))
@@ -304,10 +304,12 @@ def _sums(nodes: Nodes, tables: Tables) -> tuple[Any, Any, Any]:
     width = tables.times[1:2] - tables.times[:1]
     z = math.pi / (width * nodes.rate)
     phase = 2.0 * math.pi / width * nodes.late
-    first, second = 2.0 * ep.exp(-1.0 * z * z), 2.0 * ep.exp(-4.0 * z * z)
-    waves = 1.0 + first * cos(phase) + second * cos(2.0 * phase)
-    by_phase = first * sin(phase) + 2.0 * second * sin(2.0 * phase)
-    by_z = first * cos(phase) + 4.0 * second * cos(2.0 * phase)
+    term, across, along = ep.exp(-1.0 * z * z), cos(phase), sin(phase)
+    fourth = term * term * term * term
+    first, second = 2.0 * term * across, 2.0 * fourth * (2.0 * across * across - 1.0)
+    waves = 1.0 + first + second
+    by_phase = 2.0 * along * (term + 4.0 * fourth * across)
+    by_z = first + 4.0 * second
     total = z / math.sqrt(math.pi) * waves
     return total, -2.0 * math.pi / width * by_phase / waves, (2.0 * z * z * by_z / waves - 1.0) / nodes.rate
 
