@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import PeakMemory, Timing, exponent, in_fresh_process, once, unit
+from benchmarks.measure import PeakMemory, exponent, in_fresh_process, once, summary, unit
 from benchmarks.report import COLOURS, Columns, ms, new_figure, number, one_line, save, table, text
 from benchmarks.samples import PLANS, Setup, muons_of, parts, waiter, work_on
 from larndsim.backend import DTYPES, installed
@@ -14,6 +14,7 @@ from larndsim.backend import DTYPES, installed
 STEPS = ("plan_time", "forward", "gradient")  # the first is always measured
 FROM = 1e3  # segments from which the exponent is fitted
 BATCH = 1000  # segments: in larger batches the windows, which hold the longest signal, are longer for all pixels
+RUNS = 20  # of a sample of one batch; fewer of larger ones: a slow moment counts less in a long run
 COMPILED = ("jax",)  # backends that simulate each batch once before its clock starts, to compile
 COLUMNS: Columns = {
     "segments": number("segments", ".0f"),
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def measured(setup: Setup, count: int, batch: int, steps: tuple[str, ...]) -> dict[str, Any]:
-    """One pass over all batches, each prepared, simulated and forgotten; the first of them once before.
+    """Passes over all batches, each prepared, simulated and forgotten; the first of them once before.
 
     What has become too much of what JAX compiles is forgotten now and then, and loaded again while the clock runs.
     """
@@ -68,8 +69,8 @@ def measured(setup: Setup, count: int, batch: int, steps: tuple[str, ...]) -> di
     memory = PeakMemory()
     one_pass(setup, simulator, pieces[:1], steps)
     memory.start()
-    spent = one_pass(setup, simulator, pieces, steps)
-    timings = {name: Timing(total, 0.0, 1) for name, total in spent.items()}
+    passes = [one_pass(setup, simulator, pieces, steps) for _ in range(max(1, RUNS // len(pieces)))]
+    timings = {name: summary([spent[name] for spent in passes]) for name in passes[0]}
     row = {"segments": len(segments.dE), **setup._asdict(), "unit": scale, "batches": len(pieces)}
     return row | timings | {"memory": memory.peak()}
 

@@ -75,7 +75,7 @@ class Simulator:
         self._lines = compiled(stage4.lines_in_boxes)
         self._points = compiled(stage4.points_of)
         self._arrivals = compiled(partial(_arrivals, model=recombination), (1,))
-        self._signals = compiled(_signals, (2,))
+        self._signals = compiled(stage4.pixel_signals, (2,))
         self._merge = compiled(recording.merged, (0,))
         self._window = compiled(stage4.on_window)
         settings = self.detector.electronics
@@ -229,8 +229,3 @@ class Simulator:
 def _arrivals(points: Any, parameters: Any, model: str) -> Any:
     """`arrivals_of`, computed again on the way back rather than kept."""
     return recomputed(partial(stage4.arrivals_of, model=model), points, parameters)
-
-
-def _signals(size: Any, response: Any, clouds: Any, first: Any) -> stage4.Signal:
-    """`pixel_signals`, computed again on the way back rather than kept."""
-    return recomputed(stage4.pixel_signals, size, response, clouds, first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import NamedTuple
 
 import numpy as np
@@ -136,6 +137,27 @@ def test_derivatives_of_derivatives(chain):
     _, slopes = backend.value_and_grad(lambda p: slope(p).sum(), {"b": 1.3})
     expected = jax.grad(lambda b: jax.grad(lambda a: (run(a, B)[0] ** 2).sum() * b)(A * b).sum())(1.3)
     np.testing.assert_allclose(slopes["b"], expected, rtol=1e-12)
+
+
+def test_a_tape_holds_only_what_it_needs(not_by_jax):
+    """An array between two calls goes, unless the way back through one of them wants it."""
+    backend = get_backend("jax", dtype="float64")
+    double, square = backend.compile(lambda x: x + x), backend.compile(lambda x: x * x)
+    held = {}
+
+    def loss(p):
+        first = double(p["a"])
+        second = double(first)
+        third = square(second)
+        held.update(first=weakref.ref(first.array), second=weakref.ref(second.array))
+        del first, second
+        jax.block_until_ready(third.array)
+        assert (held["first"]() is None, held["second"]() is None) == (True, False)
+        return third.sum()
+
+    _, slopes = backend.value_and_grad(loss, {"a": A})
+    np.testing.assert_allclose(slopes["a"], 32.0 * A, rtol=1e-12)
+    assert held["second"]() is None
 
 
 def test_what_is_compiled_is_forgotten_in_time(monkeypatch):

@@ -10,15 +10,12 @@ from typing import Any
 import eagerpy as ep
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from .base import unwrap
 from .tree import map_leaves
 
-KEPT = "kept"  # the name of what `with_derivative` keeps
-BUT_KEPT = jax.checkpoint_policies.save_only_these_names(KEPT)
 FULL = jax.lax.Precision.HIGHEST  # no reduced-precision products on accelerators
 
 
@@ -109,7 +106,7 @@ def rounded(values: Any) -> Any:
 
 
 def recomputed(function: Callable[..., Any], *trees: Any) -> Any:
-    native = jax.checkpoint(lambda *trees: unwrap(function(*map_leaves(ep.astensor, trees))), policy=BUT_KEPT)
+    native = jax.checkpoint(lambda *trees: unwrap(function(*map_leaves(ep.astensor, trees))))
     return map_leaves(ep.astensor, native(*unwrap(trees)))
 
 
@@ -166,7 +163,7 @@ def _with_derivative(derived: Any) -> Callable[..., Any]:
 
     def moved(arrays: Any, steps: Any) -> tuple[Any, Any]:
         value, kept = derived.value(*map(ep.astensor, arrays))
-        kept = checkpoint_name(unwrap(tuple(kept)), KEPT)
+        kept = unwrap(tuple(kept))
         moving = tuple(not isinstance(step, jax.custom_derivatives.SymbolicZero) for step in steps)
         shared = {"derived": derived, "moving": moving, "shape": value.shape, "many": False}
         return value.raw, linear.bind(*arrays, *kept, *compress(steps, moving), **shared)

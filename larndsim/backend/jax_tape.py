@@ -44,7 +44,14 @@ class Moving(StandIn):
     """Stands for an array that moves with what a gradient is taken by."""
 
     def __init__(self, array: Any, tape: Tape) -> None:
-        self.array, self.tape = array, tape
+        self.array, self.tape, self.place = array, tape, Place(array.shape, array.dtype)
+
+
+class Place:
+    """What a tape knows of an array: it does not hold the array itself."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+        self.kind = shape, dtype
 
 
 class Pushed(StandIn):
@@ -57,8 +64,8 @@ class Pushed(StandIn):
 class Call(NamedTuple):
     """A function that was called, and how to go back through it."""
 
-    inputs: list[Moving]
-    outputs: list[Moving]
+    inputs: list[Place]
+    outputs: list[Place]
     back: Callable[[list[list[Any]]], list[Any]]  # slopes by each output, which may be several or none -> by the inputs
 
 
@@ -71,21 +78,22 @@ class Tape:
     def outputs(self, tree: Any, inputs: list[Moving], back: Callable[[list[list[Any]]], list[Any]]) -> Any:
         """Stand-ins for what came of a call, where it is real numbers."""
         outputs = [Moving(leaf, self) for leaf in _reals(tree)]
-        self.calls.append(Call(inputs, outputs, back))
+        self.calls.append(Call(_places(inputs), _places(outputs), back))
         return _replaced(tree, outputs)
 
     def pull(self, inputs: list[Moving], outputs: list[Moving], slopes: list[list[Any]]) -> list[Any]:
         """Slopes by the inputs from those by the outputs; what is kept of each call is let go on the way."""
-        found: dict[int, list[Any]] = defaultdict(list)
-        for output, some in zip(outputs, slopes, strict=True):
-            found[id(output)] += some
+        found: dict[Place, list[Any]] = defaultdict(list)
+        for place, some in zip(_places(outputs), slopes, strict=True):
+            found[place] += some
         while self.calls:
             call = self.calls.pop()
-            slopes = [found.pop(id(output), []) for output in call.outputs]
+            slopes = [found.pop(place, []) for place in call.outputs]
             if any(slopes):
-                for moving, slope in zip(call.inputs, call.back(slopes), strict=True):
-                    found[id(moving)].append(slope)
-        return _sums([moving.array for moving in inputs], [found[id(moving)] for moving in inputs])
+                for place, slope in zip(call.inputs, call.back(slopes), strict=True):
+                    found[place].append(slope)
+        places = _places(inputs)
+        return _sums(tuple(place.kind for place in places), [found[place] for place in places])
 
 
 class Compiled:
@@ -120,8 +128,8 @@ class Compiled:
         outputs, pull = self.forwards(shapes, active, inputs, others)
         if moving := [leaf for leaf in leaves if isinstance(leaf, Moving)]:
             wanted, given = tuple(compress(moves, active)), pull.needed([*inputs, *others])
-            back = partial(_backwards, wanted, pull, given, _reals(outputs))
-            return moving[0].tape.outputs(outputs, moving, back)
+            kinds = tuple(Place(leaf.shape, leaf.dtype).kind for leaf in _reals(outputs))
+            return moving[0].tape.outputs(outputs, moving, partial(_backwards, wanted, kinds, pull, given))
         return outputs
 
 
@@ -243,23 +251,27 @@ def _on_leaves(
     return _reals(outputs), outputs
 
 
-@partial(jax.jit, static_argnums=0, compiler_options=FEWER)
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=FEWER)
 @flat
 def _backwards(
-    wanted: tuple[bool, ...], pull: Pull, given: list[Any], outputs: list[Any], slopes: list[list[Any]]
+    wanted: tuple[bool, ...], kinds: tuple[Any, ...], pull: Pull, given: list[Any], slopes: list[list[Any]]
 ) -> list[Any]:
-    """Slopes by the inputs that are wanted from those by each of the outputs."""
-    return list(compress(pull.whole(given)(_sums(outputs, slopes))[0], wanted))
+    """Slopes by the inputs that are wanted from those by each of the outputs, of these `kinds`."""
+    return list(compress(pull.whole(given)(_sums(kinds, slopes))[0], wanted))
 
 
-@jax.jit
-def _sums(arrays: list[Any], slopes: list[list[Any]]) -> list[Any]:
-    return [sum(some, start=jax.numpy.zeros_like(array)) for array, some in zip(arrays, slopes, strict=True)]
+@partial(jax.jit, static_argnums=0)
+def _sums(kinds: tuple[Any, ...], slopes: list[list[Any]]) -> list[Any]:
+    return [sum(some, start=jax.numpy.zeros(*kind)) for kind, some in zip(kinds, slopes, strict=True)]
 
 
 @jax.jit
 def _rows(arrays: list[Any]) -> list[list[Any]]:
     return [[array[row] for array in arrays] for row in range(len(arrays[0]))]
+
+
+def _places(some: Iterable[Moving]) -> list[Place]:
+    return [moving.place for moving in some]
 
 
 def _split(arrays: list[Any], chosen: Iterable[bool]) -> tuple[list[Any], list[Any]]:

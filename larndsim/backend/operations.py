@@ -141,10 +141,7 @@ def if_any(values: Any, function: Callable[[Any, Any], Any], otherwise: Any) -> 
 
 
 def recomputed(function: Callable[..., Any], *trees: Any) -> Any:
-    """A function of trees of tensors; where a framework compiles, its gradient computes it again.
-
-    It keeps no more than what `with_derivative` keeps.
-    """
+    """A function of trees of tensors; where a framework compiles, its gradient computes it again, and keeps nothing."""
     native = _native(next(leaves(trees)))
     return native.recomputed(function, *trees) if hasattr(native, "recomputed") else function(*trees)
 
