@@ -29,7 +29,7 @@ CLEAR = Path("/proc/self/clear_refs")
 
 
 class Timing(NamedTuple):
-    """The median of several runs, ms."""
+    """The median of several runs (of `scaling` their mean), ms."""
 
     median: float
     spread: float

@@ -113,8 +113,9 @@ def pixel_signals(size: SizeClass, response: Response, bunch: Cloud, first: Any)
 def tables_of(start: Any, size: SizeClass, response: Response) -> Tables:
     """What stays as it is, whatever moves the clouds."""
     r = response
-    held = (r.points, r.basis, r.mixing, r.gather, r.show, r.kernel_variance, r.smallest)
-    return Tables(start, *map(constant, (size.weight, size.times, *held)))
+    return Tables(
+        start, size.weight, size.times, r.points, r.basis, r.mixing, r.gather, r.show, r.kernel_variance, r.smallest
+    )
 
 
 def shifts_of(parameters: Parameters) -> tuple[Any, Any, Any]:

@@ -2,7 +2,8 @@
 
 The models (`MODELS`) are functions of the same arguments:
  - clocked: at whole ticks, as the hardware does it; whole ADC counts. For making data; it has no gradient.
- - relaxed: linear between ticks; the ADC is a real number. Smooth, with an exact gradient. For fits without noise.
+ - relaxed: linear between ticks; the ADC is a real number. Smooth, with an exact gradient by the waveform. For fits
+   without noise.
  - expected, a place left free: the probability of a hit, its mean charge and time, with the noise integrated over.
 
 All in EagerPy, for all pixels at once. Ticks count from the start of each pixel's window; charges are in electrons.
@@ -16,12 +17,12 @@ from typing import Any, NamedTuple
 
 import eagerpy as ep
 
-from .backend.operations import batched_matmul, constant, rounded, to_real
+from .backend.operations import constant, rounded, to_real
 from .detector import Electronics
 from .errors import check_choice
 from .noise import Noise
 from .relaxed import hits_between_ticks
-from .triggering import Comparator, Cycle, Reading, attempts, chosen, columns_of, finder
+from .triggering import Comparator, Cycle, Reading, attempts, chosen, columns_of, finder, moved_up
 
 
 class Channel(NamedTuple):
@@ -54,7 +55,7 @@ def digitize(
     """
     check_choice("electronics", model, MODELS)
     until = ep.where(channel.live > 0.0, end, 0.0)
-    comparator = Comparator(constant(until), constant(channel.threshold), noise)
+    comparator = Comparator(until, channel.threshold, noise)
     tick, charge, mask = MODELS[model](charge, comparator, Cycle.of(electronics))
     adc = ep.where(mask, counts(charge, channel, electronics), 0.0)
     return PixelHits(tick, charge, rounded(adc) if model == "clocked" else adc, mask)
@@ -74,7 +75,7 @@ def clocked(charge: Any, comparator: Comparator, cycle: Cycle) -> tuple[Any, Any
     shots = attempts(read, comparator, cycle)
     choice = chosen(shots.kept, cycle.hits, charge)
     seen = ep.stack([shots.tick, shots.charge], axis=2)
-    hits = batched_matmul(choice, seen.transpose((1, 0, 2)))
+    hits = moved_up(choice, seen.transpose((1, 0, 2)))
     return hits[:, :, 0], hits[:, :, 1], choice.sum(axis=2) > 0.5
 
 

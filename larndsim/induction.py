@@ -159,7 +159,7 @@ def _push(arrays: tuple[Any, ...], kept: tuple[Any, ...], *steps: Any) -> Any:
     """How waveforms move with the clouds. `steps` (direction, pixel, node) are None where nothing moves."""
     cloud, tables, kept = *_inputs(*arrays), Kept(*kept)
     nodes = _nodes(cloud, tables)
-    moving = _steps_of_nodes(Cloud(*steps[:6]), _slopes_of_nodes(cloud, nodes, tables))
+    moving = _steps_of_nodes(Cloud(*steps), _slopes_of_nodes(cloud, nodes, tables))
     in_space, z = _share_slopes(nodes, tables, kept, moving), _lateness(nodes, tables)
     bells = bell(z)
     held = _held(z, bells)
@@ -197,7 +197,7 @@ def _pull(arrays: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, moving: tu
     """The transposed of `_push`: slopes (pixel, node) by the clouds from those by waveforms; None if not `moving`."""
     cloud, tables, kept = *_inputs(*arrays), Kept(*kept)
     nodes, slope = _nodes(cloud, tables), _shown_back(slope, tables)
-    moves = Cloud(*moving[:6])
+    moves = Cloud(*moving)
     wanted = Nodes(None, moves.x or None, moves.y or None, moves.variance_T or None, None, None)
     z = (ep.expand_dims(tables.times, -1) - _each(nodes.late)) * _each(nodes.rate)  # (pixel, bin, node): faster here
     bells = bell(z)
@@ -212,10 +212,10 @@ def _pull(arrays: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, moving: tu
         found["late"] = weight * (2.0 * nodes.rate * by_late - kept.by_late * by_weight)
         found["rate"] = weight * (-2.0 / nodes.rate * by_rate - kept.by_rate * by_weight)
     by_clouds = _slopes_of_clouds(found, _slopes_of_nodes(cloud, nodes, tables))
-    return *(by_clouds[name] if asked else None for name, asked in moves._asdict().items()), *(None,) * len(tables)
+    return tuple(by_clouds[name] if asked else None for name, asked in moves._asdict().items())
 
 
-WAVEFORMS = Derived(_value, _push, _pull)
+WAVEFORMS = Derived(_value, _push, _pull, movers=len(Cloud._fields))
 
 
 def _inputs(*arrays: Any) -> tuple[Cloud, Tables]:
@@ -305,7 +305,7 @@ def _sums(nodes: Nodes, tables: Tables) -> tuple[Any, Any, Any]:
     z = math.pi / (width * nodes.rate)
     phase = 2.0 * math.pi / width * nodes.late
     term, across, along = ep.exp(-1.0 * z * z), cos(phase), sin(phase)
-    fourth = term * term * term * term
+    fourth = (term * term) * (term * term)
     first, second = 2.0 * term * across, 2.0 * fourth * (2.0 * across * across - 1.0)
     waves = 1.0 + first + second
     by_phase = 2.0 * along * (term + 4.0 * fourth * across)

@@ -3,7 +3,7 @@
 Each attempt to digitise reads the waveform w at three places: where it crosses the level, at the end of integration,
 and at the end of the reset. With `d` for how something moves, and w' for the slope of the waveform at a place:
 
-    d tick    = (d base - dw(tick)) / w'(tick)    where the waveform crosses the level, else that of `first`
+    d tick    = (d base - dw(tick)) / w'(tick)    where the waveform crosses the level, else d first; 0 if it never does
     d charge  = dw(stop) + w'(stop) * d tick - d base
     d base    = dw(restart) + w'(restart) * d tick
     d first   = d tick
@@ -26,7 +26,6 @@ import eagerpy as ep
 from .backend.operations import (
     Derived,
     add_along,
-    batched_matmul,
     floor,
     scan,
     take_along,
@@ -35,7 +34,7 @@ from .backend.operations import (
     with_derivative,
 )
 from .noise import Noise
-from .triggering import Comparator, Cycle, Find, Reading, attempts, chosen, columns_of, finder, within
+from .triggering import Comparator, Cycle, Find, Reading, attempts, chosen, columns_of, finder, moved_up, within
 
 
 class Kept(NamedTuple):
@@ -43,21 +42,21 @@ class Kept(NamedTuple):
 
     column: Any  # the later of the two that each place lies between
     part: Any  # of the way from the one before
-    slope: Any  # of the waveform there; of the first place 1 over it, or 0 where it crosses no level
+    slope: Any  # of the waveform there; of the first place 1 over that of what the comparator sees, 0 if none crosses
     waits: Any  # (attempt, pixel) 1 where the level is reached before the comparator comes alive, else 0
-    choice: Any  # (pixel, hit, attempt) which gave which
+    choice: Any  # (pixel, hit, attempt) 1 where an attempt gave a hit, else 0
 
 
 def hits_between_ticks(charge: Any, comparator: Comparator, cycle: Cycle) -> tuple[Any, Any, Any]:
     """Ticks, charges, and whether there is such a hit, of a cumulative `charge`; which alone moves them."""
     rest = (comparator.until, comparator.threshold, *(comparator.noise or ()))
-    hits = with_derivative(_derived(cycle), charge, *rest)
+    hits = with_derivative(_derived(cycle, charge.shape[1]), charge, *rest)
     return hits[:, :, 0], hits[:, :, 1], hits[:, :, 2] > 0.5
 
 
 @cache
-def _derived(cycle: Cycle) -> Derived:
-    return Derived(partial(_value, cycle), _push, _pull)
+def _derived(cycle: Cycle, columns: int) -> Derived:
+    return Derived(partial(_value, cycle), _push, partial(_pull, columns), movers=1, again=False)
 
 
 def _value(cycle: Cycle, charge: Any, until: Any, threshold: Any, *noise: Any) -> tuple[Any, Kept]:
@@ -67,7 +66,7 @@ def _value(cycle: Cycle, charge: Any, until: Any, threshold: Any, *noise: Any) -
     shots = attempts(read, comparator, cycle)
     kept = Kept(*(*shots.details, chosen(shots.kept, cycle.hits, charge)))
     seen = ep.stack([shots.tick, shots.charge, ep.ones_like(shots.tick)], axis=2)
-    return batched_matmul(kept.choice, seen.transpose((1, 0, 2))), kept
+    return moved_up(kept.choice, seen.transpose((1, 0, 2))), kept
 
 
 def _read(charge: Any, find: Find, noise: Noise | None, cycle: Cycle, level: Any, first: Any) -> Reading:
@@ -79,7 +78,7 @@ def _read(charge: Any, find: Find, noise: Noise | None, cycle: Cycle, level: Any
     fired = column < size
     crosses = (before < level).logical_and(after > before)  # else it was above already when the comparator came alive
     rise = ep.where(crosses, after - before, 1.0)
-    part = (level - before) / rise
+    part = ep.where(crosses, level - before, 0.0) / rise
     crossing = to_real(column - 1, level) + part
     moves = fired.logical_and(crosses).logical_and(crossing > first)
     tick = ep.where(fired, ep.where(moves, crossing, first), float(size))
@@ -104,7 +103,7 @@ def _pair(values: Any, column: Any) -> tuple[Any, Any]:
     return pair[:, 0], pair[:, 1]
 
 
-def _push(arrays: tuple[Any, ...], kept: tuple[Any, ...], step: Any, *_: Any) -> Any:
+def _push(_: tuple[Any, ...], kept: tuple[Any, ...], step: Any) -> Any:
     """How the hits move with the waveforms, `step` (direction, pixel, tick). Axes: (direction, pixel, hit, 3)."""
     found, (directions, pixels, columns) = Kept(*kept), step.shape
     index, weight = _columns_and_weights(found, columns)
@@ -118,14 +117,14 @@ def _push(arrays: tuple[Any, ...], kept: tuple[Any, ...], step: Any, *_: Any) ->
 
     nothing = ep.zeros(step, (directions, pixels))
     moved = scan(attempt, (nothing, nothing), (read.transpose((2, 3, 0, 1)), found.slope, found.waits))[1]
-    hits = batched_matmul(found.choice, moved.transpose((2, 0, 1, 3)).reshape((pixels, -1, 2 * directions)))
+    hits = moved_up(found.choice, moved.transpose((2, 0, 1, 3)).reshape((pixels, -1, 2 * directions)))
     hits = hits.reshape((pixels, -1, directions, 2)).transpose((2, 0, 1, 3))
     return ep.concatenate([hits, ep.zeros(hits, (*hits.shape[:3], 1))], axis=3)
 
 
-def _pull(arrays: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, _: tuple[bool, ...]) -> tuple[Any, ...]:
+def _pull(columns: int, _: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, __: tuple[bool, ...]) -> tuple[Any]:
     """The transposed of `_push`: slopes by the hits (pixel, hit, 3) -> by the waveforms (pixel, tick)."""
-    found, columns = Kept(*kept), arrays[0].shape[1]
+    found = Kept(*kept)
     by_tick, by_charge = ((found.choice * slope[:, :, row : row + 1]).sum(axis=1).transpose((1, 0)) for row in (0, 1))
 
     def attempt(later: tuple[Any, Any], row: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -140,7 +139,7 @@ def _pull(arrays: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, _: tuple[b
     index, weight = _columns_and_weights(found, columns)
     by_read = by_read.transpose((1, 0, 2)).reshape((weight.shape[0], -1, 1))
     by_column = (weight.reshape((weight.shape[0], -1, 2)) * by_read).reshape(weight.shape)
-    return add_along(by_column, index, columns), *(None,) * (len(arrays) - 1)
+    return (add_along(by_column, index, columns),)
 
 
 def _columns_and_weights(found: Kept, columns: int) -> tuple[Any, Any]:

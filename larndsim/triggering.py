@@ -107,15 +107,20 @@ def attempts(read: Callable[[Any, Any], Reading], comparator: Comparator, cycle:
 
 
 def chosen(kept: Any, hits: int, like: Any) -> Any:
-    """Which attempt gave which hit, 1 or 0: the product with attempts moves those `kept` up to the front.
-
-    Axes: (attempt, pixel) -> (pixel, hit, attempt).
-    """
+    """1 where an attempt gave a hit, else 0; axes (pixel, hit, attempt). `kept` (attempt, pixel) are those that did."""
     kept = kept.transpose((1, 0))
     number = to_real(kept, like).cumsum(axis=1)
     order = ep.expand_dims(to_real(ep.arange(kept, 1, hits + 1), like), 1)
     same = (ep.expand_dims(number, 1) == order).logical_and(ep.expand_dims(kept, 1))
     return to_real(same, like)
+
+
+def moved_up(choice: Any, values: Any) -> Any:
+    """What belongs to attempts (pixel, attempt, ...), of those that were `chosen` (pixel, hit, ...).
+
+    As a sum, not a product of matrices, which frameworks round as they are told.
+    """
+    return (ep.expand_dims(choice, 3) * ep.expand_dims(values, 1)).sum(axis=2)
 
 
 def columns_of(charge: Any, index: Any) -> Any:

@@ -116,27 +116,17 @@ def scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any) -> tuple:
 
 
 def scan_while(step: Callable[[Any, Any], tuple], going: Callable[[Any], Any], carry: Any, inputs: Any) -> Any:
-    carry, inputs = jax.lax.stop_gradient(unwrap((carry, inputs)))
-    native, count = _on_arrays(step), jax.tree.leaves(inputs)[0].shape[0]
+    native, (carry, inputs) = _on_arrays(step), unwrap((carry, inputs))
 
-    def row(number: Any) -> Any:
-        return jax.tree.map(lambda rows: jax.lax.dynamic_index_in_dim(rows, number, keepdims=False), inputs)
+    def body(state: tuple, row: Any) -> tuple:
+        goes_on, carry, last = state
+        carry, output = jax.lax.cond(goes_on, native, lambda carry, _: (carry, last), carry, row)
+        return (going(map_leaves(ep.astensor, output)).raw, carry, output), output
 
-    def body(state: tuple) -> tuple:
-        number, _, carry, outputs = state
-        carry, output = native(carry, row(number))
-        # what is there from here on, too, unless a later row says otherwise
-        later = jnp.arange(count) >= number
-        outputs = jax.tree.map(
-            lambda rows, new: jnp.where(later.reshape(-1, *[1] * new.ndim), new, rows), outputs, output
-        )
-        return number + 1, going(map_leaves(ep.astensor, output)).raw, carry, outputs
-
-    shapes = jax.eval_shape(native, carry, row(0))[1]
-    empty = jax.tree.map(lambda shape: jnp.zeros((count, *shape.shape), shape.dtype), shapes)
-    start = (jnp.int32(0), jnp.bool_(True), carry, empty)
+    shapes = jax.eval_shape(native, carry, jax.tree.map(lambda rows: rows[0], inputs))[1]
+    nothing = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
     with jax.disable_jit(False):
-        outputs = jax.lax.while_loop(lambda state: state[1] & (state[0] < count), flat(body), start)[3]
+        outputs = jax.lax.scan(flat(body), (jnp.bool_(True), carry, nothing), inputs)[1]
     return map_leaves(ep.astensor, outputs)
 
 
@@ -163,10 +153,13 @@ def _with_derivative(derived: Any) -> Callable[..., Any]:
 
     def moved(arrays: Any, steps: Any) -> tuple[Any, Any]:
         value, kept = derived.value(*map(ep.astensor, arrays))
-        kept = unwrap(tuple(kept))
+        steps = steps[: derived.movers]
         moving = tuple(not isinstance(step, jax.custom_derivatives.SymbolicZero) for step in steps)
-        shared = {"derived": derived, "moving": moving, "shape": value.shape, "many": False}
-        return value.raw, linear.bind(*arrays, *kept, *compress(steps, moving), **shared)
+        if not any(moving):
+            return value.raw, jnp.zeros_like(value.raw)
+        arrays = arrays if derived.again else ()
+        shared = {"derived": derived, "count": len(arrays), "moving": moving, "shape": value.shape, "many": False}
+        return value.raw, linear.bind(*arrays, *unwrap(tuple(kept)), *compress(steps, moving), **shared)
 
     function = jax.custom_jvp(native)
     function.defjvp(moved, symbolic_zeros=True)
@@ -177,22 +170,24 @@ def _with_derivative(derived: Any) -> Callable[..., Any]:
 linear = Primitive("linear")
 
 
-def _split(operands: Any, moving: tuple[bool, ...]) -> tuple[list[Any], list[Any], list[Any]]:
-    """Arrays, what is kept of the value, and the steps that there are."""
-    ends = len(moving), len(operands) - sum(moving)
+def _split(operands: Any, count: int, moving: tuple[bool, ...]) -> tuple[list[Any], list[Any], list[Any]]:
+    """So many arrays, what is kept of the value, and the steps that there are."""
+    ends = count, len(operands) - sum(moving)
     return list(operands[: ends[0]]), list(operands[ends[0] : ends[1]]), list(operands[ends[1] :])
 
 
-def _push(*operands: Any, derived: Any, moving: tuple[bool, ...], shape: tuple[int, ...], many: bool) -> Any:
-    arrays, kept, steps = _split(operands, moving)
+def _push(*operands: Any, derived: Any, count: int, moving: tuple[bool, ...], many: bool, **_: Any) -> Any:
+    arrays, kept, steps = _split(operands, count, moving)
     given = iter(steps if many else [step[None] for step in steps])
     arrays, kept = map_leaves(ep.astensor, (tuple(arrays), tuple(kept)))
     pushed = derived.push(arrays, kept, *(ep.astensor(next(given)) if moves else None for moves in moving)).raw
     return pushed if many else pushed[0]
 
 
-def _pull(slope: Any, *operands: Any, derived: Any, moving: tuple[bool, ...], many: bool, **_: Any) -> list[Any]:
-    arrays, kept, steps = _split(operands, moving)
+def _pull(
+    slope: Any, *operands: Any, derived: Any, count: int, moving: tuple[bool, ...], many: bool, **_: Any
+) -> list[Any]:
+    arrays, kept, steps = _split(operands, count, moving)
     fixed = map_leaves(ep.astensor, (tuple(arrays), tuple(kept)))
 
     def pulled(slope: Any) -> list[Any]:

@@ -128,7 +128,7 @@ class Compiled:
         outputs, pull = self.forwards(shapes, active, inputs, others)
         if moving := [leaf for leaf in leaves if isinstance(leaf, Moving)]:
             wanted, given = tuple(compress(moves, active)), pull.needed([*inputs, *others])
-            kinds = tuple(Place(leaf.shape, leaf.dtype).kind for leaf in _reals(outputs))
+            kinds = tuple((leaf.shape, leaf.dtype) for leaf in _reals(outputs))
             return moving[0].tape.outputs(outputs, moving, partial(_backwards, wanted, kinds, pull, given))
         return outputs
 

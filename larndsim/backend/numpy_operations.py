@@ -24,12 +24,6 @@ def take_along(values: Any, index: Any) -> Any:
     return np.take_along_axis(values, index, axis=1)
 
 
-def add_along(values: Any, index: Any, columns: int) -> Any:
-    whole = np.zeros((len(values), columns), dtype=values.dtype)
-    np.add.at(whole, (np.arange(len(values))[:, None], index), values)
-    return whole
-
-
 def laid_out(parts: list[Any], firsts: tuple[int, ...], rows: int) -> Any:
     whole = np.zeros((rows, *parts[0].shape[1:]), dtype=parts[0].dtype)
     for part, first in zip(parts, firsts, strict=True):

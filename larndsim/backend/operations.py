@@ -50,7 +50,10 @@ def take_along(values: Any, index: Any) -> Any:
 
 
 def add_along(values: Any, index: Any, columns: int) -> Any:
-    """The transposed of `take_along`: `values` (rows, m) added up at their `index` (rows, m) -> (rows, columns)."""
+    """The transposed of `take_along`: `values` (rows, m) added up at their `index` (rows, m) -> (rows, columns).
+
+    For derivatives, which NumPy has none of.
+    """
     return ep.astensor(_native(values).add_along(values.raw, index.raw, columns))
 
 
@@ -121,12 +124,15 @@ def log_sum_exp(values: Any, axis: int) -> Any:
 class Derived(NamedTuple):
     """A function of tensors and its derivative, in both modes; written once, for all frameworks.
 
-    Steps and slopes are None, where something does not move or is not wanted.
+    The first few tensors move the value, the others never do. Steps and slopes are those of these few; None, where
+    something does not move or is not wanted.
     """
 
     value: Callable[..., tuple[Any, tuple]]  # (*tensors) -> a tensor, and tensors that are kept for the derivative
     push: Callable[..., Any]  # (tensors, kept, *steps) -> how the value moves; directions come first in the axes
     pull: Callable[..., tuple]  # (tensors, kept, slope, wanted) -> slopes by the tensors; the transposed of `push`
+    movers: int  # how many those few are
+    again: bool = True  # whether `push` and `pull` look at the tensors, or need only what is kept
 
 
 def with_derivative(derived: Derived, *tensors: Any) -> Any:
@@ -159,7 +165,6 @@ def scan_while(step: Callable[[Any, Any], tuple], going: Callable[[Any], Any], c
     """The outputs of `scan`, as long as `going(output)` holds, a boolean tensor ().
 
     Where it does not, nothing may change any more: the outputs of later rows are left out, or are that of the last.
-    No gradient passes through.
     """
     native = _native(next(leaves(inputs)))
     scan_here = getattr(native, "scan_while", None)

@@ -82,7 +82,7 @@ def if_any(values: Any, function: Callable[[Any, Any], Any], otherwise: Any) -> 
 
 def with_derivative(derived: Any, *arrays: Any) -> Any:
     still, steps = zip(*map(unpack_dual, arrays), strict=True)
-    if all(step is None for step in steps):
+    if all(step is None for step in steps[: derived.movers]):
         return _WithDerivative.apply(derived, *arrays)[0]
     value, moved = _pushed(derived, still, steps)
     return make_dual(value, moved)
@@ -107,9 +107,9 @@ class _WithDerivative(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *steps: Any) -> Any:
-        """Of a gradient: elsewhere the value is pushed at once."""
-        arrays, kept = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
-        return _pushed(ctx.derived, arrays, steps)[1], *(None,) * len(kept)
+        """How a value moves of which a gradient is taken; without a gradient, `with_derivative` does so by itself."""
+        saved = ctx.saved_tensors
+        return _pushed(ctx.derived, saved[: ctx.count], steps)[1], *(None,) * (len(saved) - ctx.count)
 
     @staticmethod
     def backward(ctx: Any, slope: Any, *_: Any) -> tuple[Any, ...]:
@@ -117,23 +117,28 @@ class _WithDerivative(torch.autograd.Function):
         arrays, kept = map_leaves(ep.astensor, (saved[: ctx.count], saved[ctx.count :]))
         if torch.is_grad_enabled():  # for second derivatives, which need to know where it comes from
             kept = ctx.derived.value(*arrays)[1]
-        found = ctx.derived.pull(arrays, tuple(kept), ep.astensor(slope), ctx.needs_input_grad[1:])
-        return None, *(None if slope is None else slope.raw for slope in found)
+        movers = ctx.derived.movers
+        found = ctx.derived.pull(arrays, tuple(kept), ep.astensor(slope), ctx.needs_input_grad[1 : 1 + movers])
+        return None, *(None if slope is None else slope.raw for slope in found), *(None,) * (ctx.count - movers)
 
 
 def _pushed(derived: Any, arrays: tuple[Any, ...], steps: tuple[Any, ...]) -> tuple[Any, Any]:
     """The value, and how it moves; steps are None where nothing does."""
-    moving = [step is not None for step in steps]
-    value, moved = _Pushed.apply(derived, moving, *arrays, *(step[None] for step in compress(steps, moving)))
+    moving = [step is not None for step in steps[: derived.movers]]
+    given = (step[None] for step in compress(steps, moving))
+    value, moved = _Pushed.apply(derived, moving, len(arrays), *arrays, *given)
     return value, moved.squeeze(0)
 
 
 class _Pushed(torch.autograd.Function):
-    """A value, and how it moves, direction by direction: many of them are one more axis of the steps."""
+    """A value, and how it moves, direction by direction: many of them are one more axis of the steps.
+
+    No gradient of either passes through.
+    """
 
     @staticmethod
-    def forward(derived: Any, moving: list[bool], *tensors: Any) -> tuple[Any, Any]:
-        arrays, steps = tuple(map(ep.astensor, tensors[: len(moving)])), iter(tensors[len(moving) :])
+    def forward(derived: Any, moving: list[bool], count: int, *tensors: Any) -> tuple[Any, Any]:
+        arrays, steps = tuple(map(ep.astensor, tensors[:count])), iter(tensors[count:])
         value, kept = derived.value(*arrays)
         moved = derived.push(arrays, tuple(kept), *(ep.astensor(next(steps)) if moves else None for moves in moving))
         return value.raw, moved.raw
@@ -143,13 +148,12 @@ class _Pushed(torch.autograd.Function):
         pass
 
     @staticmethod
-    def vmap(info: Any, axes: Any, derived: Any, moving: list[bool], *tensors: Any) -> tuple[Any, Any]:
-        count = len(moving)
-        if any(axis is not None for axis in axes[2 : 2 + count]):
+    def vmap(info: Any, axes: Any, derived: Any, moving: list[bool], count: int, *tensors: Any) -> tuple[Any, Any]:
+        if any(axis is not None for axis in axes[3 : 3 + count]):
             raise NotImplementedError("derivatives at many places at once: take them one after the other")
         many = [
             step.expand(info.batch_size, *step.shape) if axis is None else step.movedim(axis, 0)
-            for step, axis in zip(tensors[count:], axes[2 + count :], strict=True)
+            for step, axis in zip(tensors[count:], axes[3 + count :], strict=True)
         ]
-        value, moved = _Pushed.apply(derived, moving, *tensors[:count], *(step.squeeze(1) for step in many))
+        value, moved = _Pushed.apply(derived, moving, count, *tensors[:count], *(step.squeeze(1) for step in many))
         return (value, moved.unsqueeze(1)), (None, 0)
