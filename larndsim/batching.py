@@ -46,8 +46,8 @@ def make_batch(
     sizes = [shape.numbers(rows, count) for (shape, rows, _), count in zip(pieces, channels, strict=True)]
     deposits = _deposits(segments, geometry, frame, plane, times_in(bursts, segments))
     parts = [_part(planned, frame, pieces[chosen], respond, backend, room) for chosen in split(sizes, backend, memory)]
-    arrays = (map_leaves(backend.asarray, _padded(columns)) for columns in (deposits, frame))
-    return *arrays, parts, window_length(planned), padding(planned, pieces, ranges)
+    deposits, frame = backend.put((_padded(deposits), _padded(frame)))
+    return deposits, frame, parts, window_length(planned), padding(planned, pieces, ranges)
 
 
 def _part(
@@ -57,7 +57,7 @@ def _part(
     nodes, classes = map(list, zip(*(fill(planned, frame, piece) for piece in pieces), strict=True))
     bunches, places = bunched(nodes, room.nodes)
     responses = tuple(respond(piece.shape.pitch, piece.shape.resolution) for piece in pieces)
-    bunches, classes = map_leaves(backend.asarray, (bunches, tuple(classes)))
+    bunches, classes = backend.put((bunches, tuple(classes)))
     part = Part(bunches, classes, responses, windows=(), recorders=())
     return part, Members(tuple(_pixels(planned, piece.members) for piece in pieces), places, groups=())
 

@@ -20,7 +20,7 @@ from .electronics import Channel, digitize
 from .errors import ArgumentError
 from .noise import Noise, draw
 from .response import TICK
-from .size_classes import LADDER, POWERS, on_ladder
+from .size_classes import FINE_LADDER, LADDER, POWERS, on_ladder
 
 
 class Recorder(NamedTuple):
@@ -56,11 +56,16 @@ def channel_maps(detector: Detector, thresholds: Any, gains: Any, bad_channels: 
     )
 
 
-def groups_of(pixels: tuple[Pixels, ...], rows: list[int], ticks: list[int], most: int) -> tuple[Group, ...]:
+def groups_of(
+    pixels: tuple[Pixels, ...], rows: list[int], ticks: list[int], most: int, alone: bool
+) -> tuple[Group, ...]:
     """Size classes that are recorded together: signals of like length, so that padding them costs little.
 
-    `pixels`, `rows` (with padding) and `ticks` of each class; `most` rows of a group.
+    `pixels`, `rows` (with padding) and `ticks` of each class; `most` rows of a group; or each `alone`.
     """
+    longest_first = sorted(range(len(rows)), key=lambda index: -ticks[index])
+    if alone:
+        return tuple(_group(pixels, rows, [index], FINE_LADDER) for index in longest_first)
     counts = [len(own.ix) for own in pixels]
 
     def fit(members: list[int]) -> bool:
@@ -69,7 +74,7 @@ def groups_of(pixels: tuple[Pixels, ...], rows: list[int], ticks: list[int], mos
         return held <= most and padded <= PADDED * sum(rows[i] * ticks[i] for i in members)
 
     found: list[list[int]] = []
-    for index in sorted(range(len(rows)), key=lambda index: -ticks[index]):
+    for index in longest_first:
         if found and fit([*found[-1], index]):
             found[-1].append(index)
         else:

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import charge as stage4
 from . import checks, recording
-from .backend import DEFAULT, get_backend, map_leaves
+from .backend import DEFAULT, get_backend
 from .backend.operations import recomputed
 from .batching import make_batch
 from .data.batch import Batch, Fixed, Group, Members, Part
@@ -140,8 +140,8 @@ class Simulator:
     def _charge_of_part(self, members: Members, part: Part, *inputs: Any) -> Any:
         """The waveforms of the pixels of a part, on their windows."""
         signals = self._signals_of_groups(members, part, *inputs)
-        parts = tuple(self._window(*pair) for pair in zip(signals, part.windows, strict=True))
-        return self._join(tuple(group.size for group in members.groups))(parts)
+        parts, counts = self._few([self._window(*pair) for pair in zip(signals, part.windows, strict=True)], members)
+        return parts[0] if (len(parts[0]),) == counts else self._join(counts)(parts)
 
     def _hits_of_part(self, seed: int | None, members: Members, part: Part, *inputs: Any) -> tuple[Any, ...]:
         """The columns of the hits of the pixels of a part."""
@@ -150,27 +150,27 @@ class Simulator:
             self._record(signal, recorder, self._noise(seed, group, signal.charge.shape[1]))
             for signal, recorder, group in zip(signals, part.recorders, members.groups, strict=True)
         ]
-        return self._flat(tuple(group.size for group in members.groups))(tuple(recorded))
+        parts, counts = self._few(recorded, members)
+        return self._flat(counts)(parts)
+
+    def _few(self, parts: list[Any], members: Members) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+        """Arrays of the rows of each group, and how many of these are pixels; one array, where there are many."""
+        counts = tuple(group.size for group in members.groups)
+        if len(parts) > self.backend.at_once:
+            return (self.backend.joined(parts, counts),), (sum(counts),)
+        return tuple(parts), counts
 
     def _signals_of_groups(self, members: Members, part: Part, *inputs: Any) -> tuple[stage4.Signal, ...]:
         """The signals of the pixels of each group."""
         signals = self._signals_of_classes(members, part, *inputs)
-        merged = self._merged if len(signals) <= self.backend.at_once else self._merged_by_pairs
         groups = zip(members.groups, part.recorders, strict=True)
-        return tuple(
-            merged([signals[index] for index in group.classes], group.firsts, own.anode) for group, own in groups
-        )
+        return tuple(self._merged([signals[index] for index in group.classes], group, own) for group, own in groups)
 
-    def _merged(self, signals: list[stage4.Signal], firsts: tuple[int, ...], anode: Any) -> stage4.Signal:
+    def _merged(self, signals: list[stage4.Signal], group: Group, recorder: recording.Recorder) -> stage4.Signal:
         """The signals of the classes of a group."""
-        return self._merge(tuple(signals), firsts, anode)
-
-    def _merged_by_pairs(self, signals: list[stage4.Signal], firsts: tuple[int, ...], anode: Any) -> stage4.Signal:
-        """The same, one after the other, lest something be compiled for these classes alone."""
-        signal = self._merge((signals[0],), (0,), anode)
-        for after, first in zip(signals[1:], firsts[1:], strict=True):
-            signal = self._merge((signal, after), (0, first), anode)
-        return signal
+        if len(signals) == 1 and signals[0].start.shape == recorder.anode.shape:
+            return signals[0]
+        return self._merge(tuple(signals), group.firsts, recorder.anode)
 
     def _signals_of_classes(
         self, members: Members, part: Part, deposits: Any, frame: Any, parameters: Parameters
@@ -194,10 +194,11 @@ class Simulator:
         """The part with what stands behind its pixels, and how they are recorded; `window` in ticks."""
         rows = [size.weight.shape[0] for size in part.classes]
         ticks = [stage4.ticks_of(size, response) for size, response in zip(part.classes, part.responses, strict=True)]
-        groups = recording.groups_of(members.pixels, rows, ticks, self._room.rows)
+        alone = len(rows) > self.backend.at_once
+        groups = recording.groups_of(members.pixels, rows, ticks, self._room.rows, alone)
         windows = tuple(recording.window_of(group, window) for group in groups)
         recorders = tuple(recording.recorder_of(group, self._channels, self.detector) for group in groups)
-        windows, recorders = self._to_device((windows, recorders))
+        windows, recorders = self.backend.put((windows, recorders))
         return part._replace(windows=windows, recorders=recorders), members._replace(groups=groups)
 
     def footprint(self, batch: Batch) -> Footprint:
@@ -217,13 +218,10 @@ class Simulator:
 
     def _noise(self, seed: int | None, group: Group, ticks: int) -> Any:
         """The noise of the rows of a group, on the device; None without a seed."""
-        return None if seed is None else self._to_device(recording.noise_of(seed, group.pixels, ticks, self.detector))
+        return None if seed is None else self.backend.put(recording.noise_of(seed, group.pixels, ticks, self.detector))
 
     def _response_on_device(self, *key: Any) -> Response:
-        return self._to_device(folded_response(*key, self.accuracy))
-
-    def _to_device(self, tree: Any) -> Any:
-        return map_leaves(self.backend.asarray, tree)
+        return self.backend.put(folded_response(*key, self.accuracy))
 
 
 def _arrivals(points: Any, parameters: Any, model: str) -> Any:

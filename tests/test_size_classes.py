@@ -92,7 +92,7 @@ def test_a_large_batch_gives_what_a_small_one_gives(room, differentiable_backend
     count = len(large.parts[0].classes)
     if room == CACHES:
         assert count > len(small.parts[0].classes)
-        assert differentiable_backend != "jax" or count > simulator.backend.at_once  # it merges them by pairs
+        assert differentiable_backend != "jax" or count > simulator.backend.at_once  # each is recorded alone
     elif room == GPU:
         assert count < len(small.parts[0].classes)
     else:

@@ -139,6 +139,28 @@ def test_derivatives_of_derivatives(chain):
     np.testing.assert_allclose(slopes["b"], expected, rtol=1e-12)
 
 
+def test_many_arrays_are_put_together(request):
+    """Some that move and one that does not, without the rows at their ends; backwards and forwards."""
+    backend, counts, weight = get_backend("jax", dtype="float64"), (3, 2, 7), np.arange(12.0)
+    double, square = backend.compile(lambda x: x + x), backend.compile(lambda x: x * x)
+
+    def run(a):
+        return backend.joined([double(a), B, square(a)], counts)
+
+    backend.jacobian(lambda p: run(p["b"] * A), {"b": 1.0})  # compiled with the help of JAX
+    request.getfixturevalue("not_by_jax")
+    known = np.concatenate([2 * A[:3], B[:2], A**2])
+    value, slopes = backend.value_and_grad(lambda p: (run(p["a"]) * weight).sum(), {"a": A})
+    assert float(value) == pytest.approx((known * weight).sum(), rel=1e-12)
+    expected = 2 * A * weight[5:] + 2 * np.pad(weight[:3], (0, 4))
+    np.testing.assert_allclose(slopes["a"], expected, rtol=1e-12)
+
+    value, steps = backend.jacobian(lambda p: run(p["b"] * A), {"b": 1.0})
+    np.testing.assert_allclose(value, known, rtol=1e-12)
+    np.testing.assert_allclose(steps["b"], np.concatenate([2 * A[:3], [0, 0], 2 * A**2]), rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(run)(A), known, rtol=1e-12)
+
+
 def test_a_tape_holds_only_what_it_needs(not_by_jax):
     """An array between two calls goes, unless the way back through one of them wants it."""
     backend = get_backend("jax", dtype="float64")

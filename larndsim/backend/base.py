@@ -52,7 +52,7 @@ class Backend(ABC):
     name: str
     hits_cost: Cost
     gradient_cost: Cost
-    at_once: float = math.inf  # classes that are merged in one call: it is compiled for them alone, if at all
+    at_once: float = math.inf  # arrays that one call puts together: it is compiled for just these, if at all
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.device = device
@@ -61,6 +61,10 @@ class Backend(ABC):
     @abstractmethod
     def asarray(self, value: Any) -> Any:
         """A native array on this device: integers stay integers, real numbers take the backend's dtype."""
+
+    def put(self, tree: Any) -> Any:
+        """A tree of NumPy arrays, on this device."""
+        return map_leaves(self.asarray, tree)
 
     @abstractmethod
     def numpy(self, value: Any) -> np.ndarray:
@@ -103,6 +107,10 @@ class Backend(ABC):
     def room(self, memory: float) -> Room:
         """How much is simulated at once, where there is so much memory in bytes."""
         return CACHES if self.device.partition(":")[0] == "cpu" or memory < ROOMY else GPU
+
+    def joined(self, parts: list[Any], counts: tuple[int, ...]) -> Any:
+        """The first `counts` rows of native arrays, more than `at_once`, one after the other; nothing is compiled."""
+        raise NotImplementedError(f"{self.name} puts any number of arrays together at once")
 
     def synchronize(self) -> None:  # noqa: B027
         """Wait until the device has done all its work; nothing to wait for, unless a framework says so."""

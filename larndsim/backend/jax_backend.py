@@ -13,8 +13,8 @@ import numpy as np
 from ..errors import ArgumentError
 from .base import Backend, Cost, native
 from .jax_flags import own_flags
-from .jax_tape import Compiled, StandIn, alone, jacobian, value_and_grad
-from .tree import STATIC
+from .jax_tape import Compiled, StandIn, alone, jacobian, joined, value_and_grad
+from .tree import STATIC, leaves, with_leaves
 
 for kind in STATIC:
     jax.tree_util.register_pytree_node(kind, lambda value: ((), value), lambda value, _: value)
@@ -25,8 +25,8 @@ class JAXBackend(Backend):
 
     name = "jax"
     at_once = 8
-    hits_cost = Cost(rows=560.0, kept=0.9, bells=0.0)
-    gradient_cost = Cost(rows=460.0, kept=3.2, bells=0.3)
+    hits_cost = Cost(rows=480.0, kept=0.8, bells=0.0)
+    gradient_cost = Cost(rows=700.0, kept=2.15, bells=0.3)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(device, dtype)
@@ -43,6 +43,11 @@ class JAXBackend(Backend):
             return value
         array = np.asarray(value)
         return jax.device_put(np.asarray(array, dtype=self._dtype_of(array)), self._device)
+
+    def put(self, tree: Any) -> Any:
+        """All at once, which takes half as long."""
+        arrays = [np.asarray(leaf, dtype=self._dtype_of(np.asarray(leaf))) for leaf in leaves(tree)]
+        return with_leaves(tree, jax.device_put(arrays, self._device))
 
     def scalars(self, values: Iterable[Any]) -> list[Any]:
         """On a processor those of NumPy stay: what is compiled takes them sooner than they could be put there."""
@@ -77,6 +82,12 @@ class JAXBackend(Backend):
 
     def jacobian(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         return jacobian(function, dict(zip(values, self.scalars(values.values()), strict=True)))
+
+    def joined(self, parts: list[Any], counts: tuple[int, ...]) -> Any:
+        """By NumPy, unless all is traced."""
+        if any(isinstance(part, jax.core.Tracer) for part in parts):
+            return jax.numpy.concatenate([part[:count] for part, count in zip(parts, counts, strict=True)])
+        return joined(parts, counts, self.asarray)
 
     def synchronize(self) -> None:
         jax.effects_barrier()

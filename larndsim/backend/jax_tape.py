@@ -195,6 +195,36 @@ def alone(function: Callable[..., Any], trees: Any) -> Any:
     return moving[0].tape.outputs(outputs, moving, back)
 
 
+def joined(parts: list[Any], counts: tuple[int, ...], put: Callable[[np.ndarray], Any]) -> Any:
+    """The first `counts` rows of each array, one after the other, by NumPy; `put` takes it to the device."""
+    arrays = [part.array if isinstance(part, StandIn) else part for part in parts]
+    whole = put(np.concatenate([np.asarray(array)[:count] for array, count in zip(arrays, counts, strict=True)]))
+    if pushed := [part for part in parts if isinstance(part, Pushed)]:
+        directions = len(pushed[0].steps)
+        steps = [_steps(part, directions)[:, :count] for part, count in zip(parts, counts, strict=True)]
+        return Pushed(whole, put(np.concatenate(steps, axis=1)))
+    shapes = [part.shape if isinstance(part, Moving) else None for part in parts]
+
+    def back(slopes: list[list[Any]]) -> list[Any]:
+        pieces = np.split(sum(map(np.asarray, slopes[0])), np.cumsum(counts)[:-1])
+        return [_with_zeros(piece, shape) for piece, shape in zip(pieces, shapes, strict=True) if shape]
+
+    moving = [part for part in parts if isinstance(part, Moving)]
+    return moving[0].tape.outputs(whole, moving, back) if moving else whole
+
+
+def _steps(part: Any, directions: int) -> np.ndarray:
+    """How a part moves, whether it does or not."""
+    return np.asarray(part.steps) if isinstance(part, Pushed) else np.zeros((directions, *part.shape), part.dtype)
+
+
+def _with_zeros(piece: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An array with more rows."""
+    whole = np.zeros(shape, piece.dtype)
+    whole[: len(piece)] = piece
+    return whole
+
+
 class Pull:
     """The way back through a function, without those of its arrays that were given to it: they need no copy."""
 
