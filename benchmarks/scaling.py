@@ -14,7 +14,8 @@ from larndsim.backend import DTYPES, installed
 STEPS = ("plan_time", "forward", "gradient")  # the first is always measured
 FROM = 1e3  # segments from which the exponent is fitted
 BATCH = 1000  # segments: in larger batches the windows, which hold the longest signal, are longer for all pixels
-RUNS = 20  # of a sample of one batch; fewer of larger ones: a slow moment counts less in a long run
+RUNS = 3  # of samples of few batches, each in a process of its own: in one, the second pass would be quicker
+FEW = 1e4  # segments of such a sample, at most
 COMPILED = ("jax",)  # backends that simulate each batch once before its clock starts, to compile
 COLUMNS: Columns = {
     "segments": number("segments", ".0f"),
@@ -45,7 +46,11 @@ def run(options: argparse.Namespace) -> None:
     for name in options.backends:
         setup = Setup(name, options.device, options.dtype, options.plan)
         for count in counts:
-            rows.append(in_fresh_process(measured, setup, count, options.batch, tuple(options.steps)))
+            runs = range(RUNS if count <= FEW else 1)
+            several = [in_fresh_process(measured, setup, count, options.batch, tuple(options.steps)) for _ in runs]
+            rows.append(
+                several[0] | {name: mean([row[name] for row in several]) for name in STEPS if name in several[0]}
+            )
             print(one_line(rows[-1], COLUMNS), flush=True)
     exponents = {name: exponents_of([row for row in rows if row["backend"] == name]) for name in options.backends}
     lines = [
@@ -58,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def measured(setup: Setup, count: int, batch: int, steps: tuple[str, ...]) -> dict[str, Any]:
-    """The mean over passes over all batches, each prepared, simulated and forgotten; the first batch once before.
+    """One pass over all batches, each prepared, simulated and forgotten; the first of them once before.
 
     What has become too much of what JAX compiles is forgotten now and then, and loaded again while the clock runs.
     """
@@ -69,14 +74,15 @@ def measured(setup: Setup, count: int, batch: int, steps: tuple[str, ...]) -> di
     memory = PeakMemory()
     one_pass(setup, simulator, pieces[:1], steps)
     memory.start()
-    passes = [one_pass(setup, simulator, pieces, steps) for _ in range(max(1, RUNS // len(pieces)))]
-    timings = {name: mean([spent[name] for spent in passes]) for name in passes[0]}
+    spent = one_pass(setup, simulator, pieces, steps)
+    timings = {name: Timing(total, 0.0, 1) for name, total in spent.items()}
     row = {"segments": len(segments.dE), **setup._asdict(), "unit": scale, "batches": len(pieces)}
     return row | timings | {"memory": memory.peak()}
 
 
-def mean(spent: list[float]) -> Timing:
+def mean(timings: list[Timing]) -> Timing:
     """Not the median, which leaves slow moments out: a large sample has them all in its one pass."""
+    spent = [timing.median for timing in timings]
     return summary(spent)._replace(median=sum(spent) / len(spent))
 
 
