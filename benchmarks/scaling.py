@@ -48,9 +48,7 @@ def run(options: argparse.Namespace) -> None:
         for count in counts:
             runs = range(RUNS if count <= FEW else 1)
             several = [in_fresh_process(measured, setup, count, options.batch, tuple(options.steps)) for _ in runs]
-            rows.append(
-                several[0] | {name: mean([row[name] for row in several]) for name in STEPS if name in several[0]}
-            )
+            rows.append(averaged(several))
             print(one_line(rows[-1], COLUMNS), flush=True)
     exponents = {name: exponents_of([row for row in rows if row["backend"] == name]) for name in options.backends}
     lines = [
@@ -80,10 +78,10 @@ def measured(setup: Setup, count: int, batch: int, steps: tuple[str, ...]) -> di
     return row | timings | {"memory": memory.peak()}
 
 
-def mean(timings: list[Timing]) -> Timing:
-    """Not the median, which leaves slow moments out: a large sample has them all in its one pass."""
-    spent = [timing.median for timing in timings]
-    return summary(spent)._replace(median=sum(spent) / len(spent))
+def averaged(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first row with mean times: a median leaves slow moments out, and a large sample has all in its one pass."""
+    spent = {name: [row[name].median for row in rows] for name in STEPS if name in rows[0]}
+    return rows[0] | {name: summary(runs)._replace(median=sum(runs) / len(runs)) for name, runs in spent.items()}
 
 
 def one_pass(setup: Setup, simulator: Any, pieces: list[Any], steps: tuple[str, ...]) -> dict[str, float]:

@@ -276,6 +276,20 @@ def test_backwards_is_the_transposed_of_forwards(differentiable_backend, noisy):
     assert float(moved["u"]) == pytest.approx(known, rel=1e-10)
 
 
+def test_a_threshold_moves_no_hit(differentiable_backend):
+    """Its derivative is not that of the waveform: none, and no failure."""
+    charge = pulses(50)
+    backend = get_backend(differentiable_backend, dtype="float64")
+    run = backend.compile(partial(digitize, electronics=ELECTRONICS, model="relaxed"))
+    charge, end, channel = map_leaves(backend.asarray, (charge, ends(charge), channels(50)))
+
+    def total(v):
+        return run(charge, end, channel._replace(threshold=v["more"] + channel.threshold), None).charge.sum()
+
+    assert float(backend.value_and_grad(total, {"more": np.float64(0.0)})[1]["more"]) == 0.0
+    assert float(backend.jacobian(total, {"more": np.float64(0.0)})[1]["more"]) == 0.0
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, at its first forward derivative
 def test_second_derivatives(differentiable_backend):
     charge = pulses(50)

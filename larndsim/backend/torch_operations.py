@@ -83,7 +83,7 @@ def if_any(values: Any, function: Callable[[Any, Any], Any], otherwise: Any) -> 
 def with_derivative(derived: Any, *arrays: Any) -> Any:
     still, steps = zip(*map(unpack_dual, arrays), strict=True)
     if all(step is None for step in steps[: derived.movers]):
-        return _WithDerivative.apply(derived, *arrays)[0]
+        return _WithDerivative.apply(derived, *arrays[: derived.movers], *still[derived.movers :])[0]
     value, moved = _pushed(derived, still, steps)
     return make_dual(value, moved)
 
