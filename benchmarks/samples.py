@@ -130,7 +130,14 @@ def error_against_float64(setup: Setup, simulator: larndsim.Simulator, segments:
     """Largest difference at any tick from NumPy in double precision, over the pixel's charge; the worst pixel."""
     exact = setup._replace(backend="numpy", device="cpu", dtype="float64")
     reference = exact.simulator()
-    known = np.asarray(reference.charge(exact.prepare(reference, segments)).charge)
-    found = simulator.backend.numpy(simulator.charge(setup.prepare(simulator, segments)).charge)
+    known = _by_pixel(reference, exact.prepare(reference, segments))
+    found = _by_pixel(simulator, setup.prepare(simulator, segments))
     bright = known[:, -1] > ACCURATE
     return float((np.abs(found - known)[bright].max(axis=1) / known[bright, -1]).max(initial=0.0))
+
+
+def _by_pixel(simulator: larndsim.Simulator, batch: larndsim.Batch) -> np.ndarray:
+    """Charge (pixel, tick), sorted by pixel and window: a GPU has other size classes, and so another order."""
+    found = simulator.charge(batch)
+    order = np.lexsort([found.start, found.iy, found.ix, found.plane, found.event])
+    return np.asarray(simulator.backend.numpy(found.charge))[order]

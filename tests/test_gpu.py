@@ -9,6 +9,7 @@ import pytest
 
 import larndsim
 from larndsim import Simulator
+from larndsim.backend.base import GPU
 from larndsim.errors import ArgumentError
 from optimize.losses import get_loss
 
@@ -24,6 +25,7 @@ def prepared(backend, device="cpu", dtype="float64"):
         sim = Simulator("module0", backend, device, dtype, link_vdrift_eField=True)
     except ArgumentError as error:
         pytest.skip(str(error))
+    sim._room = GPU  # on the processor, too, so that pixels have the same classes and the same order
     segments = larndsim.generate("muons", length=40, seed=1)
     return sim, sim.prepare(segments, vary=SIX)
 
