@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ FROM = 1e3  # segments from which the exponent is fitted
 BATCH = 1000  # segments: in larger batches the windows, which hold the longest signal, are longer for all pixels
 RUNS = 3  # of samples of few batches, each in a process of its own: in one, the second pass would be quicker
 FEW = 1e4  # segments of such a sample, at most
-COMPILED = ("jax",)  # backends that simulate each batch once before its clock starts, to compile
 COLUMNS: Columns = {
     "segments": number("segments", ".0f"),
     "backend": text("backend"),
@@ -61,10 +61,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def measured(setup: Setup, count: int, batch: int, steps: tuple[str, ...]) -> dict[str, Any]:
-    """One pass over all batches, each prepared, simulated and forgotten; the first of them once before.
-
-    What has become too much of what JAX compiles is forgotten now and then, and loaded again while the clock runs.
-    """
+    """One pass over all batches, each prepared, simulated and forgotten; the first of them once before."""
     segments = muons_of(count)
     scale = unit()
     simulator = setup.simulator()
@@ -96,11 +93,18 @@ def one_pass(setup: Setup, simulator: Any, pieces: list[Any], steps: tuple[str, 
         for name in steps:
             function = getattr(work, name)
             if function is not None:
-                if setup.backend in COMPILED:
-                    wait(function())
-                spent[name] = spent.get(name, 0.0) + once(function, wait)[1]
+                spent[name] = spent.get(name, 0.0) + once_compiled(simulator, function, wait)
         spent["plan_time"] = spent.get("plan_time", 0.0) + plan_time
     return spent
+
+
+def once_compiled(simulator: Any, function: Callable[[], Any], wait: Callable[[Any], Any]) -> float:
+    """ms of the first run that compiles nothing, and loads nothing that was compiled."""
+    while True:
+        before = simulator.backend.compilations()
+        _, spent = once(function, wait)
+        if simulator.backend.compilations() == before:
+            return spent
 
 
 def exponents_of(rows: list[dict[str, Any]]) -> dict[str, float]:

@@ -79,7 +79,8 @@ class Simulator:
         self._merge = compiled(recording.merged, (0,))
         self._window = compiled(stage4.on_window)
         settings = self.detector.electronics
-        self._record = compiled(partial(recording.recorded, settings=settings, model=electronics), (0,))
+        record = partial(recording.recorded, settings=settings, model=electronics)
+        self._record = compiled(record, (0,), small_loops=True)
         self._join = cache(lambda counts: compiled(partial(stage4.joined_rows, counts=counts)))
         self._flat = cache(lambda counts: compiled(partial(recording.flat, counts=counts), (0,)))
 

@@ -78,12 +78,18 @@ class Backend(ABC):
         """Whether the value is known now, rather than a stand-in of a transformation."""
         return True
 
-    def compile(self, function: Callable[..., Any], moves: tuple[int, ...] = ()) -> Callable[..., Any]:
+    def compile(
+        self, function: Callable[..., Any], moves: tuple[int, ...] = (), small_loops: bool = False
+    ) -> Callable[..., Any]:
         """A function of native trees from one of EagerPy trees, compiled where the framework can.
 
-        `moves`: the arguments that a gradient is likely to go back to.
+        `moves`: the arguments that a gradient is likely to go back to. `small_loops`: it is made of many.
         """
         return native(function)
+
+    def compilations(self) -> int:
+        """How many functions this process has compiled, or loaded, so far."""
+        return 0
 
     def chained(self, function: Callable[..., Any], keep: bool) -> Callable[..., Any]:
         """The same function of native trees, which calls compiled ones and does no more than pass arrays on.

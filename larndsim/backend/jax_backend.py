@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ..errors import ArgumentError
+from . import jax_room
 from .base import Backend, Cost, native
 from .jax_flags import own_flags
 from .jax_tape import Compiled, StandIn, alone, jacobian, joined, value_and_grad
@@ -64,8 +65,13 @@ class JAXBackend(Backend):
     def is_concrete(self, value: Any) -> bool:
         return not isinstance(value, jax.core.Tracer | StandIn)
 
-    def compile(self, function: Callable[..., Any], moves: tuple[int, ...] = ()) -> Callable[..., Any]:
-        return _compiled(function, moves)
+    def compile(
+        self, function: Callable[..., Any], moves: tuple[int, ...] = (), small_loops: bool = False
+    ) -> Callable[..., Any]:
+        return _compiled(function, moves, small_loops)
+
+    def compilations(self) -> int:
+        return jax_room.compilations()
 
     def alone(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Each waits until it is done: JAX would begin the next before memory is free."""
@@ -94,9 +100,9 @@ class JAXBackend(Backend):
 
 
 @cache
-def _compiled(function: Callable[..., Any], moves: tuple[int, ...]) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], moves: tuple[int, ...], small_loops: bool) -> Callable[..., Any]:
     """Compiled once for all simulators: a function that is the same everywhere is not traced again."""
-    return Compiled(native(function), moves)
+    return Compiled(native(function), moves, small_loops)
 
 
 def _keep_compiled() -> None:

@@ -27,7 +27,7 @@ FLAGS = (
     Flag("--xla_gpu_enable_triton_gemm=false", "triton_gemm", ("0.6", "0.7", "0.8", "0.9", "0.10", "0.11", "0.12")),
 )
 # XLA's older way to make loops, in two modules rather than one for each loop: compiled sooner, and in fewer pieces of
-# memory, of which a system lets a process have only so many. On the way back, with its many small loops, it is as fast.
+# memory, of which a system lets a process have only so many. Where there are many small loops it is as fast.
 FEWER = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 2} if RELEASE == "0.10" else None
 
 

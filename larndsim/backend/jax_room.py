@@ -14,10 +14,10 @@ import jax
 from .base import give_back
 
 MAPS, MOST = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
-FULL = 0.7  # of the pieces that a process may have
+FULL = 0.85  # of the pieces that a process may have
 EVERY = 20  # compilations, after which they are counted: some hundred pieces each
 
-_compiled = 0  # since they were counted
+_compiled = _looked = 0  # functions so far, and when the pieces were last counted
 
 
 def _count(event: str, duration_secs: float, **_: str | int) -> None:
@@ -28,11 +28,16 @@ def _count(event: str, duration_secs: float, **_: str | int) -> None:
 jax.monitoring.register_event_duration_secs_listener(_count)
 
 
+def compilations() -> int:
+    """How many functions have been compiled, or loaded from the disk, so far."""
+    return _compiled
+
+
 def make_room() -> None:
     """Forget all that is compiled if it has become too much."""
-    global _compiled
-    if _compiled >= EVERY:
-        _compiled = 0
+    global _looked
+    if _compiled - _looked >= EVERY:
+        _looked = _compiled
         if _pieces() > FULL * _limit():
             jax.clear_caches()
             give_back()

@@ -90,6 +90,7 @@ class Tape:
             call = self.calls.pop()
             slopes = [found.pop(place, []) for place in call.outputs]
             if any(slopes):
+                make_room()
                 for place, slope in zip(call.inputs, call.back(slopes), strict=True):
                     found[place].append(slope)
         places = _places(inputs)
@@ -100,13 +101,14 @@ class Compiled:
     """A function of native trees, compiled; given stand-ins, it notes its call.
 
     `moves` says which of its arguments a gradient is likely to go back to: what is compiled for the value then serves
-    the gradient, too.
+    the gradient, too. `small_loops`: the function is made of many.
     """
 
-    def __init__(self, function: Callable[..., Any], moves: tuple[int, ...] = ()) -> None:
-        self.moves, self.plain = moves, jax.jit(flat(function))
-        self.forwards = jax.jit(partial(_forwards, function), static_argnums=(0, 1))
-        self.pushes = jax.jit(partial(_pushes, function), static_argnums=(0, 1))
+    def __init__(self, function: Callable[..., Any], moves: tuple[int, ...] = (), small_loops: bool = False) -> None:
+        compiled = partial(jax.jit, compiler_options=FEWER if small_loops else None)
+        self.moves, self.plain = moves, compiled(flat(function))
+        self.forwards = compiled(partial(_forwards, function), static_argnums=(0, 1))
+        self.pushes = compiled(partial(_pushes, function), static_argnums=(0, 1))
 
     def __call__(self, *trees: Any) -> Any:
         parts, shapes = zip(*map(jax.tree.flatten, trees), strict=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import larndsim
 from benchmarks.samples import Setup, error_against_float64
+from benchmarks.scaling import once_compiled
 from larndsim.backend.base import CACHES, GPU
 
 
@@ -16,3 +18,10 @@ def test_error_is_of_the_same_pixels(room):
     simulator._room = room
     error = error_against_float64(setup, simulator, larndsim.generate("muons", length=80.0, seed=3))
     assert 1e-7 < error < 1e-3
+
+
+def test_what_compiles_is_not_timed(backend):
+    simulator = Setup(backend).simulator()
+    double, calls = simulator.backend.compile(lambda x: x + x), []
+    once_compiled(simulator, lambda: calls.append(double(simulator.backend.asarray(np.ones(3)))), lambda _: None)
+    assert len(calls) == (2 if backend == "jax" else 1)
