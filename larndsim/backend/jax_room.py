@@ -14,7 +14,7 @@ import jax
 from .base import give_back
 
 MAPS, MOST = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
-FULL = 0.85  # of the pieces that a process may have
+FULL = 0.7  # of the pieces that a process may have
 EVERY = 20  # compilations, after which they are counted: some hundred pieces each
 
 _compiled = _looked = 0  # functions so far, and when the pieces were last counted
