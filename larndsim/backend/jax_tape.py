@@ -105,10 +105,10 @@ class Compiled:
     """
 
     def __init__(self, function: Callable[..., Any], moves: tuple[int, ...] = (), small_loops: bool = False) -> None:
-        compiled = partial(jax.jit, compiler_options=FEWER if small_loops else None)
-        self.moves, self.plain = moves, compiled(flat(function))
-        self.forwards = compiled(partial(_forwards, function), static_argnums=(0, 1))
-        self.pushes = compiled(partial(_pushes, function), static_argnums=(0, 1))
+        self.moves, self.plain = moves, jax.jit(flat(function))  # within what is traced, JAX takes no options
+        compiled = partial(jax.jit, static_argnums=(0, 1), compiler_options=FEWER if small_loops else None)
+        self.forwards = compiled(partial(_forwards, function))
+        self.pushes = compiled(partial(_pushes, function))
 
     def __call__(self, *trees: Any) -> Any:
         parts, shapes = zip(*map(jax.tree.flatten, trees), strict=True)
