@@ -11,6 +11,7 @@ import numpy as np
 import larndsim
 from larndsim.backend import leaves
 from larndsim.data.segments import Segments
+from larndsim.errors import ArgumentError
 from optimize.losses import Repeated, get_loss
 
 SIX = ("Ab", "kb", "eField", "lifetime", "long_diff", "tran_diff")  # the drift velocity is linked to the field
@@ -61,6 +62,8 @@ def muons_of(count: int) -> Segments:
 
 def parts(segments: Segments, most: int = SEGMENTS) -> Iterator[Segments]:
     """Whole events, up to `most` segments at once (or one larger event)."""
+    if most < 1:
+        raise ArgumentError("batch", "be a whole number greater than 0", f"it is {most}")
     edges = np.append(np.flatnonzero(np.diff(segments.event, prepend=segments.event[:1] - 1)), len(segments.event))
     start = 0
     for edge, after in zip(edges[1:], [*edges[2:], None], strict=False):

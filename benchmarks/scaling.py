@@ -11,6 +11,7 @@ from benchmarks.measure import PeakMemory, Timing, exponent, in_fresh_process, o
 from benchmarks.report import COLOURS, Columns, ms, new_figure, number, one_line, save, table, text
 from benchmarks.samples import PLANS, Setup, muons_of, parts, waiter, work_on
 from larndsim.backend import DTYPES, installed
+from larndsim.errors import ArgumentError
 
 STEPS = ("plan_time", "forward", "gradient")  # the first is always measured
 FROM = 1e3  # segments from which the exponent is fitted
@@ -42,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Measure from 100 segments by factors of ten, print, write."""
     counts = [10**power for power in range(2, 10) if 10**power <= options.most]
+    if not counts:
+        raise ArgumentError("most", "be 100 segments or more", f"it is {options.most:g}")
     rows = []
     for name in options.backends:
         setup = Setup(name, options.device, options.dtype, options.plan)

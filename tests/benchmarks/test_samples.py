@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import larndsim
+from benchmarks.__main__ import main
 from benchmarks.samples import Setup, error_against_float64
 from benchmarks.scaling import once_compiled
 from larndsim.backend.base import CACHES, GPU
@@ -25,3 +26,10 @@ def test_what_compiles_is_not_timed(backend):
     double, calls = simulator.backend.compile(lambda x: x + x), []
     once_compiled(simulator, lambda: calls.append(double(simulator.backend.asarray(np.ones(3)))), lambda _: None)
     assert len(calls) == (2 if backend == "jax" else 1)
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--most", "10"), ("--batch", "0")])
+def test_samples_that_cannot_be(flag, value, tmp_path, capsys):
+    assert main(["scaling", "--backends", "numpy", "--most", "100", flag, value, "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"Argument `{flag[2:]}` must be")
+    assert not list(tmp_path.iterdir())
