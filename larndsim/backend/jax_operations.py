@@ -33,7 +33,7 @@ def flat(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-cos, sin = jnp.cos, jnp.sin
+cos, sin, erfc = jnp.cos, jnp.sin, jax.scipy.special.erfc
 
 
 def batched_matmul(a: Any, b: Any) -> Any:

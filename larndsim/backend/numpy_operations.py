@@ -6,6 +6,7 @@ from typing import Any
 
 import eagerpy as ep
 import numpy as np
+from scipy.special import erfc as erfc
 
 batched_matmul = np.matmul
 matmul = np.matmul

@@ -86,6 +86,11 @@ def sin(values: Any) -> Any:
     return ep.astensor(_native(values).sin(values.raw))
 
 
+def erfc(values: Any) -> Any:
+    """The complementary error function of each value."""
+    return ep.astensor(_native(values).erfc(values.raw))
+
+
 def floor(values: Any) -> Any:
     """The integer below, as a real number without gradient."""
     return ep.astensor(_native(values).floor(values.raw))

@@ -14,7 +14,7 @@ from .tree import map_leaves
 
 batched_matmul = torch.bmm
 matmul = torch.matmul
-cos, sin = torch.cos, torch.sin
+cos, sin, erfc = torch.cos, torch.sin, torch.erfc
 
 
 def take(values: Any, index: Any) -> Any:
