@@ -52,6 +52,7 @@ class Backend(ABC):
     name: str
     hits_cost: Cost
     gradient_cost: Cost
+    compiles_shapes: bool = False  # whether each shape of arrays costs a compilation
     at_once: float = math.inf  # arrays that one call puts together: it is compiled for just these, if at all
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:

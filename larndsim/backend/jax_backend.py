@@ -25,6 +25,7 @@ class JAXBackend(Backend):
     """JAX; everything that is compiled here can be differentiated, mapped and compiled again."""
 
     name = "jax"
+    compiles_shapes = True
     at_once = 8
     hits_cost = Cost(rows=480.0, kept=0.8, bells=0.0)
     gradient_cost = Cost(rows=700.0, kept=2.15, bells=0.3)
