@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,24 +11,68 @@ from larndsim import Segments
 from larndsim.data.segments import concatenate
 from larndsim.detector import Detector
 from larndsim.errors import ArgumentError
+from larndsim.io import PacketTimes, kinds_of, read_hits, read_packet_hits
+from larndsim.io.packet_hits import counted
 
 from .cuts import OPEN, make_cuts
 from .dataset import load_dataset
+from .hit_checks import PIXEL, check_hits_are_possible, check_values, early_ticks
+from .losses.base import check_hits
 from .settings import Settings
 
-PIXEL = ("event", "plane", "ix", "iy")
 
+def data_targets(
+    source: Any,
+    detector: Detector,
+    batches: tuple[Any, ...],
+    channels: Any = None,
+    starts: Mapping[int, float] | None = None,
+    how: PacketTimes | None = None,
+) -> tuple[np.ndarray, ...]:
+    """The measured hits of each batch: those of pixels that its segments can reach; others belong to other tracks.
 
-def data_targets(source: Any, detector: Detector, batches: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
-    """The measured hits of each batch: those of pixels that its segments can reach; others belong to other tracks."""
-    hits = _read(source)
+    `source` is a file of hits or of packets, or a structured array of hits. `channels` are the maps of the electronics:
+    hits of channels that are off are left out, as they are in predictions. `starts` (us) of the events are those of
+    their first deposits, cut or not; `how` says how packets tell events and times. The rows of a target are sorted:
+    their order in the file means nothing.
+    """
+    hits, of_packets = _read(source, detector, channels, starts, how)
     check_detector(hits, detector)
+    check_values(hits, detector)
     pixels = [{name: getattr(batch.all_pixels(), name) for name in PIXEL} for batch in batches]
     events = np.concatenate([np.unique(own["event"]) for own in pixels])
     if len(np.unique(events)) < len(events):
         remedy = "Give neither max_batch_len nor batch_tracks, or files of one track per event."
         raise ArgumentError("data", "have each event in one batch", "some are in several", remedy)
-    return tuple(hits[_among(hits, own)] for own in pixels)
+    if channels is not None:
+        hits = hits[channels.live[hits["plane"], hits["ix"], hits["iy"]] > 0]
+    targets = []
+    for batch, own in zip(batches, pixels, strict=True):
+        reached = hits[_among(hits, own)]
+        check_hits_are_possible(reached, detector, starts)
+        reached = in_bursts(reached, batch, detector) if of_packets else reached
+        targets.append(reached[np.lexsort([reached[name] for name in ("order", "iy", "ix", "plane", "event")])])
+    return tuple(targets)
+
+
+def in_bursts(hits: np.ndarray, batch: Any, detector: Detector) -> np.ndarray:
+    """Hits with the `order` and the `z` that predictions have: by the burst of deposits in which they come.
+
+    An event that goes on after a long silence has several bursts, each with its own reference time. A hit belongs to
+    the last one that can have been seen by then.
+    """
+    hits = hits[np.lexsort([hits[name] for name in ("tick", "iy", "ix", "plane", "event")])]
+    pixels, early = batch.all_pixels(), early_ticks(detector)
+    bursts = np.unique(np.stack([pixels.event, pixels.burst, pixels.reference]), axis=1)
+    ends = np.searchsorted(hits["event"], [bursts[0], bursts[0] + 1])
+    burst, reference = np.zeros((2, len(hits)), dtype=np.int64)
+    for begin, end, number, start in np.stack([*ends, *bursts[1:]]).T.tolist():  # by time within an event
+        later = (hits["tick"][begin:end] >= start - early) | (number == 0)
+        burst[begin:end][later], reference[begin:end][later] = number, start
+    order = counted([*(hits[name] for name in PIXEL), burst])
+    hits["order"] = order + detector.electronics.max_hits * burst
+    hits["z"] = detector.drift_z(hits["plane"], hits["tick"] - reference)
+    return hits
 
 
 def check_detector(hits: np.ndarray, detector: Detector) -> None:
@@ -67,10 +112,27 @@ def _among(rows: Any, known: dict[str, np.ndarray]) -> np.ndarray:
     return np.array([values in held for values in wanted], dtype=bool)
 
 
-def _read(source: Any) -> np.ndarray:
-    """A file of hits, or the structured array that it holds."""
+def _read(
+    source: Any, detector: Detector, channels: Any, starts: Mapping[int, float] | None, how: PacketTimes | None
+) -> tuple[np.ndarray, bool]:
+    """The hits of a file, or the structured array that is one; and whether they come from packets."""
     if isinstance(source, np.ndarray):
-        return source
-    from larndsim.io.hits import read_hits
-
-    return read_hits(source)
+        check_hits(source, "data")
+        kind = "hits"
+    else:
+        held = kinds_of(source)
+        kind = next((name for name in ("packets", "hits") if name in held), "")
+    if not kind:
+        but = f"{source} holds {' and '.join(held) or 'neither'}"
+        raise ArgumentError("data", "be a file of hits or of LArPix packets", but, "Give what the detector recorded.")
+    if kind == "packets":
+        hits = read_packet_hits(source, detector, channels, how, starts)
+    else:
+        for name, value in (how or PacketTimes())._asdict().items():
+            if value is not None:
+                raise ArgumentError(f"data_{name}", "be left out with a file of hits", f"it is {value!r}")
+        hits = source if isinstance(source, np.ndarray) else read_hits(source)
+    if not len(hits):
+        but = "it holds none" if isinstance(source, np.ndarray) else f"{source} holds none"
+        raise ArgumentError("data", "hold hits", but, "Check how it was made, and what tells its events.")
+    return hits, kind == "packets"

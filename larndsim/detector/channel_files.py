@@ -24,6 +24,7 @@ ANY_CHIP = "All"  # the key of channels that are off on every chip
 CHANNELS = 64  # of a LArPix chip
 UNIQUE_IDS = ("tile", "io_channel")  # what the second number of a unique id may be
 PER_TILE = 4  # io channels of a tile: they count on from tile to tile
+REMEDY = "Add them, or say that they keep the detector's values (`fill_channels`)."
 FIELDS = {"pedestal_mv": "pedestal", "vref_mv": "v_ref", "vcm_mv": "v_cm"}  # of `Channel`
 FILLED = ("thresholds", "gains", "pedestals", "references")  # files that may leave channels out, if told so
 
@@ -99,7 +100,7 @@ def load_channel_values(
     if rest is not None and not math.isfinite(rest):
         raise _error("hold a finite `default`", f"it is {rest}", path, "Correct the file.")
     if rest is None and fill is None and len(np.unique(keys)) < n_planes * n_x * n_y:
-        raise _error("name all pixels or hold a `default`", "it does not", path, "Pass `default`.")
+        raise _error("name all pixels or hold a `default`", "it does not", path, REMEDY)
     nominal = np.full(detector.geometry.shape, np.nan) if fill is None else fill
     table = np.full(n_planes * n_y * n_x, rest) if rest is not None else nominal.transpose(0, 2, 1).ravel().copy()
     table[keys] = values
@@ -166,8 +167,7 @@ def _read_ids(
     missing = (known >= 0) & ~np.isin(known, keys)
     if fill is None and missing.any():
         but = f"{missing.sum()} are missing, the first of them {known[missing][0]}"
-        remedy = "Add them, or say that they keep the detector's values (`fill_channels`)."
-        raise _error(f"name all channels of {detector.name}", but, path, remedy)
+        raise _error(f"name all channels of {detector.name}", but, path, REMEDY)
     order = np.argsort(keys)
     named = np.isin(known, keys)
     row = order[np.searchsorted(keys, known[named], sorter=order)]
