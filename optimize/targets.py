@@ -66,8 +66,9 @@ def in_bursts(hits: np.ndarray, batch: Any, detector: Detector) -> np.ndarray:
     bursts = np.unique(np.stack([pixels.event, pixels.burst, pixels.reference]), axis=1)
     ends = np.searchsorted(hits["event"], [bursts[0], bursts[0] + 1])
     burst, reference = np.zeros((2, len(hits)), dtype=np.int64)
-    for begin, end, number, start in np.stack([*ends, *bursts[1:]]).T.tolist():  # by time within an event
-        later = (hits["tick"][begin:end] >= start - early) | (number == 0)
+    first = np.diff(bursts[0], prepend=bursts[0, :1] - 1) != 0
+    for begin, end, number, start, is_first in np.stack([*ends, *bursts[1:], first]).T.tolist():  # by time in an event
+        later = (hits["tick"][begin:end] >= start - early) | bool(is_first)
         burst[begin:end][later], reference[begin:end][later] = number, start
     order = counted([*(hits[name] for name in PIXEL), burst])
     hits["order"] = order + detector.electronics.max_hits * burst

@@ -79,7 +79,7 @@ class PacketsWriter:
     def append(self, hits: np.ndarray, truth: np.ndarray | None = None, start: float = 0.0) -> None:
         """Add the hits (HIT_FIELDS) of one event that begins at `start` (us), and what is behind them (TRUTH_FIELDS).
 
-        Ticks and ADC values that are not whole are rounded.
+        Ticks that are not whole are rounded; ADC values that are not are digitised as the detector does it.
         """
         tick = int(np.floor(start / self.detector.electronics.clock))
         wired = self.detector.readout.chip[hits["plane"], hits["ix"], hits["iy"]] >= 0
@@ -110,7 +110,8 @@ class PacketsWriter:
             rows[field] = values[pixel]
         rows["timestamp"] = np.rint(hits["tick"]).astype(np.int64) % WRAP
         rows["receipt_timestamp"] = rows["timestamp"]
-        rows["dataword"] = np.clip(np.rint(hits["adc"]), 0, 255)
+        whole = {"round": np.rint, "floor": np.floor}[self.detector.electronics.digitisation]
+        rows["dataword"] = np.clip(whole(hits["adc"]), 0, 255)
         rows["first_packet"] = rows["direction"] = 1
         rows["packet_type"] = _DATA
         # the same bits as a configuration packet would mean them, as larpix-control writes them
