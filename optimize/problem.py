@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from larndsim.backend import DIFFERENTIABLE
 from larndsim.data.waveforms import Waveforms
 from larndsim.detector import Detector, load_channel_maps
 from larndsim.errors import ArgumentError, check_choice
-from larndsim.io.packet_hits import PacketTimes
+from larndsim.io import PacketTimes, kinds_of
 
 from .dataset import Dataset, load_dataset
 from .gradients import get_update
@@ -78,11 +79,20 @@ def make_simulator(s: Settings, electronics: str | None = None) -> Simulator:
     """The simulator of the settings."""
     check_choice("backend", s.backend, DIFFERENTIABLE)
     detector = s.detector if isinstance(s.detector, Detector) else larndsim.load_detector(s.detector, layout=s.layout)
-    files = {name: getattr(s, name) for name in (*MAPS, "unique_id", "fill_channels")}
     return Simulator(
         detector, s.backend, s.device, s.dtype, electronics or s.electronics or "relaxed", s.recombination,
-        s.link_vdrift_eField, accuracy=s.accuracy, memory=s.memory, **load_channel_maps(files, detector),
+        s.link_vdrift_eField, accuracy=s.accuracy, memory=s.memory, **_channels_of(s, detector),
     )  # fmt: skip
+
+
+def _channels_of(s: Settings, detector: Detector) -> dict[str, Any]:
+    """What is known of the channels. Where data are packets, pixels that none reads are off: packets cannot tell."""
+    files = {name: getattr(s, name) for name in (*MAPS, "unique_id", "fill_channels")}
+    maps = load_channel_maps(files, detector)
+    if isinstance(s.data, str | os.PathLike) and "packets" in kinds_of(s.data):
+        unread = detector.readout.chip < 0
+        maps["bad_channels"] = np.asarray(maps.get("bad_channels", False), dtype=bool) | unread
+    return maps
 
 
 def make_loss(s: Settings, detector: Detector) -> Any:

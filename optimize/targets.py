@@ -61,6 +61,8 @@ def in_bursts(hits: np.ndarray, batch: Any, detector: Detector) -> np.ndarray:
     An event that goes on after a long silence has several bursts, each with its own reference time. A hit belongs to
     the last one that can have been seen by then.
     """
+    if not len(hits):
+        return hits
     hits = hits[np.lexsort([hits[name] for name in ("tick", "iy", "ix", "plane", "event")])]
     pixels, early = batch.all_pixels(), early_ticks(detector)
     bursts = np.unique(np.stack([pixels.event, pixels.burst, pixels.reference]), axis=1)

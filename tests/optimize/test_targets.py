@@ -152,6 +152,31 @@ def test_channels_have_their_own_electronics(simulated, tmp_path):
     np.testing.assert_array_equal(fewer, plain[~gone])
 
 
+def test_pixels_that_no_channel_reads(shared_data, tmp_path):
+    """Packets cannot tell of them: so they are off in predictions, too."""
+    layout = shared_data("detectors/multi_tile_layout-2.2.16.yaml")
+    detector = ["--detector", str(shared_data("detectors/module0_predecessor.yaml")), "--layout", str(layout)]
+    larndsim.write_segments(tmp_path / "segments.h5", larndsim.generate("muons", n=4, seed=1))
+    for kind in ("hits", "packets"):
+        words = ["--backend", "numpy", "--format", kind, *detector]
+        assert larndsim_main(["simulate", str(tmp_path / "segments.h5"), str(tmp_path / f"{kind}.h5"), *words]) == 0
+    choices = {"detector": shared_data("detectors/module0_predecessor.yaml"), "layout": layout, "accuracy": 1e-2}
+    problems = {
+        kind: make_problem(
+            make_settings({**BASE, "input": tmp_path / "segments.h5", "data": tmp_path / f"{kind}.h5"} | choices)
+        )
+        for kind in ("hits", "packets")
+    }
+    unread = problems["hits"].objective.simulator.detector.readout.chip < 0
+    assert unread.any()
+    live = {kind: problem.objective.simulator.channels.live for kind, problem in problems.items()}
+    np.testing.assert_array_equal(live["packets"], ~unread)
+    assert live["hits"].all()
+    (hits,), (packets,) = (problems[kind].objective.targets for kind in ("hits", "packets"))
+    agree(packets, hits[~unread[hits["plane"], hits["ix"], hits["iy"]]])
+    assert len(packets) < len(hits)
+
+
 def test_a_fit_to_packets(tmp_path, capsys):
     larndsim.write_segments(tmp_path / "segments.h5", sample())
     words = ["--backend", "numpy", "--no-noise", "--format", "packets", "--set", "Ab=0.82"]
@@ -175,43 +200,47 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("bad")
     larndsim.write_segments(path / "segments.h5", sample())
     hits = larndsim.Simulator(DETECTOR, backend="numpy", electronics="clocked")(sample(), seed=1).numpy()
-    several = hits[np.flatnonzero(hits["order"] == 1)[0] - 1 :][:2]
-
-    def write(name, rows):
-        with HitsWriter(path / name) as writer:
+    for name, rows in {"hits": hits, "none": hits[:0], **impossible(hits)}.items():
+        with HitsWriter(path / f"{name}.h5") as writer:
             writer.append(rows)
+    words = ["--backend", "numpy", "--format", "packets"]
+    assert larndsim_main(["simulate", str(path / "segments.h5"), str(path / "packets.h5"), *words]) == 0
+    with h5py.File(path / "packets.h5") as file:
+        rows = file["packets"][:]
+    strange = rows.copy()
+    strange["chip_id"] = 250
+    for name, table in {
+        "others": ("packets", strange),
+        "empty": ("packets", rows[:0]),
+        "else": ("light", rows),
+    }.items():
+        with h5py.File(path / f"{name}.h5", "w") as copy:
+            copy[table[0]] = table[1]
+    (path / "text.h5").write_text("no")
+    (path / "few.json").write_text('{"100101100": {"pedestal_mv": 600}}')
+    return path
 
-    def changed(field, values):
-        rows = several.copy()
+
+def impossible(hits):
+    """Tables that no chip records."""
+    two = hits[np.flatnonzero(hits["order"] == 1)[0] - 1 :][:2]  # of one pixel
+
+    def changed(field, values, rows=two):
+        rows = rows.copy()
         rows[field] = values
         return rows
 
-    write("hits.h5", hits)
-    write("none.h5", hits[:0])
-    write("adc.h5", changed("adc", 300))
-    write("half.h5", changed("adc", 3.5))
-    write("early.h5", changed("tick", several["tick"] - 1e4))
-    write("twice.h5", several[[0, 0]])
-    write("order.h5", changed("order", several["order"][::-1]))
-    write("close.h5", changed("tick", several["tick"][0] + [0, 5]))
-    more = np.repeat(several[:1], 12)
-    more["tick"] += 40 * np.arange(12)
-    more["order"] = np.arange(12)
-    write("many.h5", more)
-    write("other.h5", changed("x", several["x"] + 1.0))
-    (path / "text.h5").write_text("no")
-    with h5py.File(path / "else.h5", "w") as file:
-        file["light"] = np.zeros(3)
-    words = ["--backend", "numpy", "--format", "packets"]
-    assert larndsim_main(["simulate", str(path / "segments.h5"), str(path / "packets.h5"), *words]) == 0
-    with h5py.File(path / "packets.h5") as file, h5py.File(path / "others.h5", "w") as copy:
-        rows = file["packets"][:]
-        rows["chip_id"] = 250
-        copy["packets"] = rows
-    with h5py.File(path / "packets.h5") as file, h5py.File(path / "empty.h5", "w") as copy:
-        copy["packets"] = file["packets"][:0]
-    (path / "few.json").write_text('{"100101100": {"pedestal_mv": 600}}')
-    return path
+    many = changed("tick", two["tick"][0] + 40 * np.arange(12), np.repeat(two[:1], 12))
+    return {
+        "adc": changed("adc", 300),
+        "half": changed("adc", 3.5),
+        "early": changed("tick", two["tick"] - 1e4),
+        "twice": two[[0, 0]],
+        "order": changed("order", two["order"][::-1]),
+        "close": changed("tick", two["tick"][0] + [0, 5]),
+        "many": changed("order", np.arange(12), many),
+        "other": changed("x", two["x"] + 1.0),
+    }
 
 
 BAD = [
