@@ -29,7 +29,6 @@ def check_hits_are_possible(hits: np.ndarray, detector: Detector, starts: Mappin
     """
     check_values(hits, detector)
     check_starts(hits, detector, starts or {})
-    hits = hits[np.lexsort([hits[name] for name in ("order", "tick", *reversed(PIXEL))])]
     check_sequences(hits, detector)
 
 
@@ -58,8 +57,9 @@ def check_starts(hits: np.ndarray, detector: Detector, starts: Mapping[int, floa
 
 
 def check_sequences(hits: np.ndarray, detector: Detector) -> None:
-    """Refuse what the hits of one pixel cannot be; `hits` are sorted by pixel and tick."""
+    """Refuse what the hits of one pixel cannot be."""
     electronics = detector.electronics
+    hits = hits[np.lexsort([hits[name] for name in ("order", "tick", *reversed(PIXEL))])]
     same = np.all([hits[name][1:] == hits[name][:-1] for name in PIXEL], axis=0)
     gap, step = np.diff(hits["tick"]), np.diff(hits["order"])
     later = hits[1:]
@@ -75,6 +75,20 @@ def check_sequences(hits: np.ndarray, detector: Detector) -> None:
     first = np.maximum.accumulate(np.where(np.append(True, new)[: len(hits)], row, 0))
     must = f"be {electronics.max_hits} per pixel at most, until the event pauses"
     _refuse(hits[row - first >= electronics.max_hits], must, "Choose the detector that they come from.")
+
+
+def check_ends(since: np.ndarray, detector: Detector) -> None:
+    """Refuse hits that all come when nothing drifts any more: then data and segments do not tell time alike.
+
+    `since` (hit,) are ticks since the first deposit of the burst. Single hits may come late: noise, and other tracks.
+    """
+    latest = 2 * detector.drift_length / detector.bounds["vdrift"].down / detector.electronics.clock
+    if len(since) and since.min() > latest:
+        but = (
+            f"all {len(since)} of the chosen tracks come {since.min() * detector.electronics.clock:.0f} us late or more"
+        )
+        remedy = "Check that `input` and `data` tell time alike; packets may count from their trigger (`data_time`)."
+        raise ArgumentError("data", "hold hits while the charge of their event drifts", but, remedy)
 
 
 def early_ticks(detector: Detector) -> float:

@@ -16,7 +16,7 @@ from larndsim.io.packet_hits import counted
 
 from .cuts import OPEN, make_cuts
 from .dataset import load_dataset
-from .hit_checks import PIXEL, check_hits_are_possible, check_values, early_ticks
+from .hit_checks import PIXEL, check_ends, check_sequences, check_starts, check_values, early_ticks
 from .losses.base import check_hits
 from .settings import Settings
 
@@ -49,29 +49,38 @@ def data_targets(
     targets = []
     for batch, own in zip(batches, pixels, strict=True):
         reached = hits[_among(hits, own)]
-        check_hits_are_possible(reached, detector, starts)
-        reached = in_bursts(reached, batch, detector) if of_packets else reached
+        check_starts(reached, detector, starts or {})
+        check_sequences(reached, detector)
+        burst, reference = bursts_of(reached, batch, detector)
+        check_ends(reached["tick"] - reference, detector)
+        reached = in_bursts(reached, burst, reference, detector) if of_packets else reached
         targets.append(reached[np.lexsort([reached[name] for name in ("order", "iy", "ix", "plane", "event")])])
     return tuple(targets)
 
 
-def in_bursts(hits: np.ndarray, batch: Any, detector: Detector) -> np.ndarray:
-    """Hits with the `order` and the `z` that predictions have: by the burst of deposits in which they come.
+def bursts_of(hits: np.ndarray, batch: Any, detector: Detector) -> tuple[np.ndarray, np.ndarray]:
+    """Number and reference time (ticks) of the burst of deposits in which each hit comes. Axis: (hit,).
 
-    An event that goes on after a long silence has several bursts, each with its own reference time. A hit belongs to
-    the last one that can have been seen by then.
+    An event that goes on after a long silence has several. A hit belongs to the last one that can be seen by then.
     """
-    if not len(hits):
-        return hits
-    hits = hits[np.lexsort([hits[name] for name in ("tick", "iy", "ix", "plane", "event")])]
-    pixels, early = batch.all_pixels(), early_ticks(detector)
-    bursts = np.unique(np.stack([pixels.event, pixels.burst, pixels.reference]), axis=1)
-    ends = np.searchsorted(hits["event"], [bursts[0], bursts[0] + 1])
     burst, reference = np.zeros((2, len(hits)), dtype=np.int64)
-    first = np.diff(bursts[0], prepend=bursts[0, :1] - 1) != 0
-    for begin, end, number, start, is_first in np.stack([*ends, *bursts[1:], first]).T.tolist():  # by time in an event
-        later = (hits["tick"][begin:end] >= start - early) | bool(is_first)
-        burst[begin:end][later], reference[begin:end][later] = number, start
+    pixels, early = batch.all_pixels(), early_ticks(detector)
+    columns = np.stack([pixels.event, pixels.burst, pixels.reference])
+    known = np.unique(columns, axis=1) if columns.size else columns  # by event, then by time
+    by_event = np.argsort(hits["event"], kind="stable")
+    ends = np.searchsorted(hits["event"][by_event], [known[0], known[0] + 1])
+    first = np.diff(known[0], prepend=known[0, :1] - 1) != 0
+    for begin, end, number, start, is_first in np.stack([*ends, *known[1:], first]).T.tolist():
+        rows = by_event[begin:end]
+        rows = rows[(hits["tick"][rows] >= start - early) | bool(is_first)]
+        burst[rows], reference[rows] = number, start
+    return burst, reference
+
+
+def in_bursts(hits: np.ndarray, burst: np.ndarray, reference: np.ndarray, detector: Detector) -> np.ndarray:
+    """Hits with the `order` and the `z` that predictions have, which depend on their burst of deposits, by time."""
+    rows = np.lexsort([hits[name] for name in ("tick", *reversed(PIXEL))])
+    hits, burst, reference = hits[rows], burst[rows], reference[rows]
     order = counted([*(hits[name] for name in PIXEL), burst])
     hits["order"] = order + detector.electronics.max_hits * burst
     hits["z"] = detector.drift_z(hits["plane"], hits["tick"] - reference)

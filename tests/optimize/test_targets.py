@@ -123,6 +123,18 @@ def test_a_clock_that_is_not_that_of_the_segments(simulated, tmp_path):
         np.testing.assert_allclose(found["z"], known["z"], atol=1e-6)
 
 
+def test_a_clock_that_is_far_off(simulated, tmp_path):
+    """What would leave no hit that anything predicts is refused, with the way out."""
+    larndsim.write_segments(tmp_path / "segments.h5", segments_at(-3e6))
+    with pytest.raises(
+        ArgumentError, match=r"must hold hits while the charge of their event drifts, but all .* us late"
+    ):
+        target_of(simulated, "packets.h5", input=tmp_path / "segments.h5")
+    larndsim.write_segments(tmp_path / "segments.h5", segments_at(3e6))
+    with pytest.raises(ArgumentError, match="us before the first deposit of their event"):
+        target_of(simulated, "hits.h5", input=tmp_path / "segments.h5")
+
+
 def test_rows_in_any_order(simulated):
     hits = read_hits(simulated / "hits.h5")
     shuffled = np.random.default_rng(1).permutation(hits)
