@@ -20,7 +20,7 @@ from .data.batch import Batch, Fixed, Group, Members, Part
 from .data.hits import Hits
 from .data.segments import Segments
 from .data.waveforms import Waveforms
-from .detector import Detector, Parameters, load_detector
+from .detector import Detector, Parameters, channel_maps, load_detector
 from .detector.mobility import drift_velocity
 from .electronics import MODELS
 from .errors import check_choice
@@ -36,10 +36,11 @@ class Simulator:
 
     `recombination` is one of birks, box, ellipsoid. With `link_vdrift_eField` the drift velocity follows from the
     field and the temperature instead of the parameter `vdrift`. `electronics` is one of clocked, relaxed; arrays of
-    `thresholds` (electrons), `gains` (mV per electron) and `bad_channels` (true or false), with axes (plane, ix, iy),
-    replace what the detector says. `accuracy` is that of each waveform at every tick, relative to its pixel's total
-    (totals are some ten times as accurate): looser is faster. `memory` is what hits and their gradient may take, beside
-    the libraries: of a larger batch one part is simulated after the other, with the same result.
+    `thresholds` (electrons), `gains` (mV per electron), `pedestals`, `v_ref`, `v_cm` (mV) and `bad_channels` (true or
+    false), with axes (plane, ix, iy), replace what the detector says: `channels` is what stands behind every pixel.
+    `accuracy` is that of each waveform at every tick, relative to its pixel's total (totals are some ten times as
+    accurate): looser is faster. `memory` is what hits and their gradient may take, beside the libraries: of a larger
+    batch one part is simulated after the other, with the same result.
     """
 
     def __init__(
@@ -56,6 +57,9 @@ class Simulator:
         bad_channels: np.ndarray | None = None,
         accuracy: float = 1e-3,
         memory: float | str = "2GB",
+        pedestals: np.ndarray | None = None,
+        v_ref: np.ndarray | None = None,
+        v_cm: np.ndarray | None = None,
     ) -> None:
         check_choice("recombination", recombination, RECOMBINATION)
         check_choice("electronics", electronics, MODELS)
@@ -67,7 +71,8 @@ class Simulator:
         self.accuracy = checks.check_accuracy(accuracy)
         self.memory = bytes_of(memory)
         self._room = self.backend.room(self.memory)
-        self._channels = recording.channel_maps(self.detector, thresholds, gains, bad_channels)
+        voltages = {"pedestals": pedestals, "v_ref": v_ref, "v_cm": v_cm}
+        self.channels = channel_maps(self.detector, thresholds, gains, bad_channels, **voltages)
         self._respond = cache(self._response_on_device)
         compiled = self.backend.compile
         self._held = compiled(checks.held_within)
@@ -198,7 +203,7 @@ class Simulator:
         alone = len(rows) > self.backend.at_once
         groups = recording.groups_of(members.pixels, rows, ticks, self._room.rows, alone)
         windows = tuple(recording.window_of(group, window) for group in groups)
-        recorders = tuple(recording.recorder_of(group, self._channels, self.detector) for group in groups)
+        recorders = tuple(recording.recorder_of(group, self.channels, self.detector) for group in groups)
         windows, recorders = self.backend.put((windows, recorders))
         return part._replace(windows=windows, recorders=recorders), members._replace(groups=groups)
 
