@@ -123,6 +123,15 @@ def flat(parts: tuple[Any, ...], counts: tuple[int, ...]) -> tuple[Any, ...]:
     return (*(rows[:, column] for column in range(4)), rows[:, 4] > 0.5)
 
 
+def numbered(members: Iterable[Members]) -> tuple[Members, ...]:
+    """The parts of a batch, each with the number of its first pixel."""
+    found, first = [], 0
+    for part in members:
+        found.append(part._replace(first=first))
+        first += sum(group.size for group in part.groups)
+    return tuple(found)
+
+
 def pixels_of(members: Iterable[Members]) -> Pixels:
     """All pixels, in the order of waveforms and hits."""
     groups = (group for part in members for group in part.groups)

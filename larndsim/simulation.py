@@ -17,7 +17,7 @@ from .backend import DEFAULT, get_backend
 from .backend.operations import recomputed
 from .batching import make_batch
 from .data.batch import Batch, Fixed, Group, Members, Part
-from .data.hits import Hits
+from .data.hits import Hits, as_table
 from .data.segments import Segments
 from .data.waveforms import Waveforms
 from .detector import Detector, Parameters, channel_maps, load_detector
@@ -27,7 +27,9 @@ from .errors import check_choice
 from .induction import Cloud
 from .memory import Footprint, bytes_of, footprint
 from .quenching import RECOMBINATION
+from .recorded import Recorded, log_probabilities, recorded_of
 from .response import TICK, Response, folded_response
+from .triggering import Cycle
 from .truth import Truth, truth_fractions
 
 
@@ -105,7 +107,7 @@ class Simulator:
             segments, self.detector.geometry, ranges, self._respond, self.backend, self.memory, self._room
         )
         parts = [self._with_recorders(*pair, ticks) for pair in planned]
-        members = tuple(members for _, members in parts)
+        members = recording.numbered(members for _, members in parts)
         pixels = recording.pixels_of(members)
         slots = recording.slots_of(pixels, self.detector)
         for column in (*pixels, *slots):
@@ -124,6 +126,37 @@ class Simulator:
         columns = (self._joined(column, np.zeros(0)) for column in zip(*parts, strict=True))
         z, tick, charge, adc, mask = tuple(columns) or (self._joined((), np.zeros(0)),) * 5
         return Hits(**batch.fixed.slots._asdict(), z=z, tick=tick, charge=charge, adc=adc, mask=mask)
+
+    def log_likelihood(self, batch: Batch, hits: Any, parameters: Parameters | None = None) -> Any:
+        """The logarithm of the probability of what each pixel recorded, noise integrated over: see `likelihood`.
+
+        `hits`, whole ticks and ADC words as in `Hits.numpy()`, may come from a file. Pixels of the batch without hits
+        count as silent; hits of other pixels are left out. Axis: (pixel,), as in `charge`; differentiable. Several
+        tables of hits, in a list, share the waveforms, and give a list.
+        """
+        tables = hits if isinstance(hits, list) else [hits]
+        pixels = batch.all_pixels()
+        recorded = [recorded_of(as_table(each), pixels, self.channels, self.detector) for each in tables]
+        if not len(pixels.ix):
+            found = [self.backend.asarray(np.zeros(0)) for _ in tables]
+        else:
+            parts = list(self._each_part(partial(self._log_likelihood_of_part, recorded), batch, parameters))
+            found = [self._joined(column, np.zeros(0)) for column in zip(*parts, strict=True)]
+        return found if isinstance(hits, list) else found[0]
+
+    def _log_likelihood_of_part(self, recorded: list[Recorded], members: Members, part: Part, *inputs: Any) -> Any:
+        """Of the pixels of a part, for each table of hits."""
+        first = members.first
+        cycle, found = Cycle.of(self.detector.electronics), [[] for _ in recorded]
+        for signal, group in zip(self._signals_of_groups(members, part, *inputs), members.groups, strict=True):
+            for rows, table in zip(found, recorded, strict=True):
+                rows.append(log_probabilities(signal, table.rows(first, group.size), cycle, self.backend))
+            first += group.size
+        return tuple(self._joined_rows(rows, members) for rows in found)
+
+    def _joined_rows(self, rows: list[Any], members: Members) -> Any:
+        parts, counts = self._few(rows, members)
+        return parts[0] if (len(parts[0]),) == counts else self._join(counts)(parts)
 
     def _each_part(self, function: Any, batch: Batch, parameters: Parameters | None) -> Iterator[Any]:
         """What a function makes of each part. Of several, what a gradient needs is computed again, part by part."""
@@ -146,8 +179,7 @@ class Simulator:
     def _charge_of_part(self, members: Members, part: Part, *inputs: Any) -> Any:
         """The waveforms of the pixels of a part, on their windows."""
         signals = self._signals_of_groups(members, part, *inputs)
-        parts, counts = self._few([self._window(*pair) for pair in zip(signals, part.windows, strict=True)], members)
-        return parts[0] if (len(parts[0]),) == counts else self._join(counts)(parts)
+        return self._joined_rows([self._window(*pair) for pair in zip(signals, part.windows, strict=True)], members)
 
     def _hits_of_part(self, seed: int | None, members: Members, part: Part, *inputs: Any) -> tuple[Any, ...]:
         """The columns of the hits of the pixels of a part."""

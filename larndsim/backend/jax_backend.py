@@ -63,6 +63,13 @@ class JAXBackend(Backend):
     def numpy(self, value: Any) -> np.ndarray:
         return np.asarray(value)
 
+    def known(self, value: Any) -> np.ndarray:
+        array = value.array if isinstance(value, StandIn) else value
+        if isinstance(array, jax.core.Tracer):
+            remedy = "Take derivatives with larndsim.value_and_grad or larndsim.jacobian."
+            raise ArgumentError("parameters", "be known for a likelihood", "they are being traced", remedy)
+        return np.asarray(array)
+
     def is_concrete(self, value: Any) -> bool:
         return not isinstance(value, jax.core.Tracer | StandIn)
 

@@ -62,6 +62,11 @@ HIT_FIELDS = [
 ]
 
 
+def as_table(hits: Hits | np.ndarray) -> np.ndarray:
+    """The real hits as a structured array, whatever they are given as."""
+    return compressed(hits) if isinstance(hits, Hits) else hits
+
+
 def compressed(hits: Hits) -> np.ndarray:
     """The real hits as a structured array with HIT_FIELDS, sorted by event, plane, pixel and order. Axis: (hit,)."""
     columns = {name: np.asarray(_detached(value)) for name, value in hits._asdict().items()}
