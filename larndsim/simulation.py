@@ -132,17 +132,18 @@ class Simulator:
 
         `hits`, whole ticks and ADC words as in `Hits.numpy()`, may come from a file. Pixels of the batch without hits
         count as silent; hits of other pixels are left out. Axis: (pixel,), as in `charge`; differentiable. Several
-        tables of hits, in a list, share the waveforms, and give a list.
+        tables of hits, in a tuple, share the waveforms, and give a tuple.
         """
-        tables = hits if isinstance(hits, list) else [hits]
+        several = isinstance(hits, tuple | list) and not isinstance(hits, Hits)
+        tables = hits if several else (hits,)
         pixels = batch.all_pixels()
         recorded = [recorded_of(as_table(each), pixels, self.channels, self.detector) for each in tables]
         if not len(pixels.ix):
-            found = [self.backend.asarray(np.zeros(0)) for _ in tables]
+            found = tuple(self.backend.asarray(np.zeros(0)) for _ in tables)
         else:
             parts = list(self._each_part(partial(self._log_likelihood_of_part, recorded), batch, parameters))
-            found = [self._joined(column, np.zeros(0)) for column in zip(*parts, strict=True)]
-        return found if isinstance(hits, list) else found[0]
+            found = tuple(self._joined(column, np.zeros(0)) for column in zip(*parts, strict=True))
+        return found if several else found[0]
 
     def _log_likelihood_of_part(self, recorded: list[Recorded], members: Members, part: Part, *inputs: Any) -> Any:
         """Of the pixels of a part, for each table of hits."""

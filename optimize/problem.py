@@ -65,6 +65,8 @@ def make_problem(settings: Settings) -> Problem:
         remedy = "Check the thresholds, the events and the cuts."
         raise ArgumentError("data" if s.data else "input", "give a target with hits", "it has none", remedy)
     shown = None if target is None else {name: target[name] for name in s.params}
+    if objective.is_likelihood:
+        objective = replace(objective, source=make_simulator(s, "clocked"))
     return Problem(replace(objective, targets=targets), method, init, shown, dataset.report)
 
 
@@ -111,6 +113,8 @@ def make_loss(s: Settings, detector: Detector) -> Any:
 def make_method(s: Settings) -> Method:
     """The method of the settings."""
     options: dict[str, Any] = {} if s.tolerance is None else {"tolerance": s.tolerance}
+    if s.method == "fisher":
+        options["seed"] = s.seed
     if s.method != "gradient":
         return METHODS[s.method](**options)
     for name in ("optimizer", "schedule", "clip", "batches_per_step"):
