@@ -265,7 +265,7 @@ def _slopes(
     follows = ep.zeros_like(a.level) if failures is None else failures[0].sum(axis=2)
     rest = (of_hit(each)[0] for each in (hit.low, hit.high, hit.threshold, hit.uncorrelated, hit.discriminator))
     low, high, threshold, uncorrelated, discriminator = rest
-    return Slopes(
+    return Slopes(  # type: ignore[call-arg]
         *moved, follows, by_fire / comparator, by_stop, low, high, threshold, reset, uncorrelated, discriminator, wide
     )
 

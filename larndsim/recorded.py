@@ -28,7 +28,7 @@ IDENTITY = ("event", "plane", "ix", "iy")
 class Recorded(NamedTuple):
     """What some pixels recorded, and what stands behind them. Made by `recorded_of` for the pixels of a batch."""
 
-    count: np.ndarray  # (pixel,) hits
+    count: np.ndarray  # type: ignore[assignment]  # (pixel,) hits
     tick: np.ndarray  # (pixel, hit) whole ticks
     low: np.ndarray  # (pixel, hit) electrons, the charges that are digitised to the recorded words
     high: np.ndarray

@@ -46,7 +46,7 @@ class Seen(NamedTuple):
     charge: np.ndarray  # (pixel, tick) cumulative
     until: np.ndarray  # (pixel,) column at which the comparator dies
     live: np.ndarray  # (pixel,) false where the channel is off
-    count: np.ndarray  # (pixel,) recorded hits
+    count: np.ndarray  # type: ignore[assignment]  # (pixel,) recorded hits
     tick: np.ndarray  # (pixel, hit) their columns
     low: np.ndarray  # (pixel, hit) the charges that are digitised to their words, from low to high
     high: np.ndarray
@@ -123,7 +123,9 @@ def all_attempts(seen: Seen, noise: Noise, cycle: Cycle, q: Quadrature) -> tuple
     while len(new.pixel):
         own = live_ticks(new, padded, noise, q, cycle)
         follows, cost = _failures(new, own, seen, padded, noise, cycle, q)
-        parent, column, left = [], [], []
+        parent: list[Any] = []
+        column: list[Any] = []
+        left: list[float] = []
         loud = np.flatnonzero(follows == LOUD)
         for tick in loud[np.argsort(cost[loud], kind="stable")].tolist():  # of equal attempts the likeliest
             one = own.attempt[tick]

@@ -148,7 +148,8 @@ class Simulator:
     def _log_likelihood_of_part(self, recorded: list[Recorded], members: Members, part: Part, *inputs: Any) -> Any:
         """Of the pixels of a part, for each table of hits."""
         first = members.first
-        cycle, found = Cycle.of(self.detector.electronics), [[] for _ in recorded]
+        cycle = Cycle.of(self.detector.electronics)
+        found: list[list[Any]] = [[] for _ in recorded]
         for signal, group in zip(self._signals_of_groups(members, part, *inputs), members.groups, strict=True):
             for rows, table in zip(found, recorded, strict=True):
                 rows.append(log_probabilities(signal, table.rows(first, group.size), cycle, self.backend))

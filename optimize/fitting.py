@@ -81,7 +81,7 @@ class FitResult(NamedTuple):
         for name, value in (self.target or {}).items():
             parameters[name]["target"] = value
         kept = ("status", "message", "loss", "iterations", "wall_s", "rejected", "at_bound", "dataset", "covariance")
-        kept = (*kept, "p_value", "remarks")
+        kept += ("p_value", "remarks")  # type: ignore[assignment]
         return {name: getattr(self, name) for name in kept} | {
             "correlation": self.correlation,
             "parameters": parameters,
