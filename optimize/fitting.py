@@ -20,9 +20,8 @@ from .problem import Problem, make_problem
 from .progress import telling
 from .records import Folder
 from .settings import Settings, make_settings
-from .uncertainties import correlation, covariance, errors
+from .uncertainties import correlation, covariance, errors, intervals
 
-TOYS = 12  # data sets simulated at the minimum of a likelihood
 MAX_ITERATIONS = "max_iterations"
 
 
@@ -30,6 +29,7 @@ class FitResult(NamedTuple):
     """What a fit found. `status` is converged, max_iterations or failed; `message` says why, and what to do.
 
     `errors` and `covariance` (parameter, parameter), in the order of `values`, are NaN where they are not known.
+    `intervals` (low, high) hold the truth in 68 of 100 fits; they have one side where a parameter came to a limit.
     `target` is None for data. `history` has one row per iteration, see `History`. `rejected` steps were not finite.
     `dataset` says what was fitted to, and what was cut.
     """
@@ -48,6 +48,7 @@ class FitResult(NamedTuple):
     rejected: int
     at_bound: tuple[str, ...]
     dataset: str
+    intervals: dict[str, tuple[float, float]]
     p_value: float | None = None  # of a likelihood: how often the model makes data as unlikely as these
     remarks: tuple[str, ...] = ()  # what to know before believing the result
 
@@ -74,8 +75,13 @@ class FitResult(NamedTuple):
 
     def plain(self) -> dict[str, Any]:
         """The content of `result.json`."""
-        parameters: dict[str, dict[str, float]] = {
-            name: {"init": self.init[name], "value": value, "error": self.errors[name]}
+        parameters: dict[str, dict[str, Any]] = {
+            name: {
+                "init": self.init[name],
+                "value": value,
+                "error": self.errors[name],
+                "interval": self.intervals[name],
+            }
             for name, value in self.values.items()
         }
         for name, value in (self.target or {}).items():
@@ -175,7 +181,7 @@ def _result(problem: Problem, settings: Settings, state: State, history: History
     known = settings.errors and np.isfinite(state.loss)
     verdict = None
     if known and problem.objective.is_likelihood:
-        verdict = goodness(problem.objective, state.u, settings.seed, TOYS)
+        verdict = goodness(problem.objective, state.u, settings.seed, settings.toys)
     matrix = covariance(problem.objective, state, verdict and verdict.matrix) if known else unknown
     at_bound = tuple(name for name, bound in zip(scaling.names, scaling.at_bound(state.u), strict=True) if bound)
     if at_bound:
@@ -195,6 +201,7 @@ def _result(problem: Problem, settings: Settings, state: State, history: History
         rejected=state.rejected,
         at_bound=at_bound,
         dataset=str(problem.report),
+        intervals=intervals(problem.objective, state, matrix),
         p_value=None if verdict is None else verdict.p_value,
         remarks=() if verdict is None else verdict.remarks,
     )

@@ -106,9 +106,12 @@ class Objective:
         """Whether the loss is minus the logarithm of a probability."""
         return self.loss.observable == "likelihood"
 
-    def coarse(self) -> Objective | None:
-        """The same with a loss that leads near from far off; None where it is no likelihood."""
-        return replace(self, loss=HitsLoss(threshold=None), mode="forward") if self.is_likelihood else None
+    def coarse(self) -> tuple[Objective, ...]:
+        """The same with losses that lead near a maximum of the likelihood from far off, one after the other."""
+        if not self.is_likelihood:
+            return ()
+        plain = replace(self, loss=HitsLoss(threshold=None), mode="forward")
+        return tuple(one for one in (plain.stiff(), plain) if one is not None)
 
     def informed(self, u: np.ndarray, seeds: Iterable[int]) -> Information:
         """The likelihood at u, over all batches, and the information that data simulated there have."""

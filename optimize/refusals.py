@@ -134,6 +134,11 @@ def _check_method(s: Settings) -> None:
     if s.method == "gauss-newton" and not hasattr(loss, "residuals"):
         names = [name for name, value in LOSSES.items() if hasattr(value, "residuals")]
         raise ArgumentError("loss", f"be one of {', '.join(names)} with method gauss-newton", f"it is {s.loss}")
+    if s.method == "fisher" and s.loss != "likelihood":
+        raise ArgumentError("loss", "be likelihood with method fisher", f"it is {s.loss}")
+    if s.loss == "likelihood" and s.data is None and not s.noise:
+        remedy = "Set `noise`, or use loss hits."
+        raise ArgumentError("loss", "be another one where the target has no noise", "it is likelihood", remedy)
     if s.schedule is not None:
         check_choice("schedule", s.schedule, SCHEDULES)
     rates = s.lr if isinstance(s.lr, Mapping) else {"lr": s.lr}

@@ -30,6 +30,7 @@ from .refusals import FITTABLE, check_settings
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAPS = ("thresholds", "gains", "pedestals", "references", "bad_channels")  # files of channels
 FILES = ("input", "input_target", "data", "detector", "layout", *MAPS)
+LARGE_STEPS = ("fisher", "gauss-newton")
 LINKED = "the drift velocity follows from the field"
 
 
@@ -77,11 +78,17 @@ class Settings:
     vary_init: bool = choice(False, "initial values not given are random within bounds", kind=bool)
     seed_init: int | None = choice(None, "of random initial values (default: 0)", "N", int)
 
-    loss: str = choice("hits", ", ".join(LOSSES), "NAME")
+    loss: str = choice(
+        None, f"{', '.join(LOSSES)} (default: likelihood where the target is noisy or measured, else hits)", "NAME"
+    )
     loss_options: dict[str, Any] = choice({}, "options of the loss", "NAME=VALUE", "options")
-    method: str = choice("gauss-newton", ", ".join(METHODS), "NAME")
+    method: str = choice(
+        None, f"{', '.join(METHODS)} (default: fisher with loss likelihood, else gauss-newton)", "NAME"
+    )
     mode: str | None = choice(None, f"how to differentiate: {', '.join(MODES)} (default: the method's)", "NAME")
-    iterations: int | None = choice(None, "most steps (default: 100 with method gauss-newton, else 500)", "N", int)
+    iterations: int | None = choice(
+        None, "most steps (default: 100 with methods fisher and gauss-newton, else 500)", "N", int
+    )
     tolerance: float | None = choice(None, "shortest step that counts, in half ranges of parameters", "X", float)
     optimizer: str | None = choice(
         None, "by its name in the backend's library, for method gradient (default: adam)", "NAME"
@@ -91,6 +98,7 @@ class Settings:
     clip: float | None = choice(None, "longest gradient, by scaled parameters", "X", float)
     batches_per_step: int | None = choice(None, "batches per step of method gradient (default: all)", "N", int)
     errors: bool = choice(True, "compute the covariance at the end", kind=bool)
+    toys: int = choice(12, "data sets simulated at the end of a likelihood fit, for its errors and p-value", "N", int)
 
     detector: Any = choice("module0", "name or YAML file", "DETECTOR", "file")
     layout: Any = choice(None, "file of the pixel layout, or one per module", "YAML", "files")
@@ -112,12 +120,14 @@ class Settings:
     save_freq: int = choice(10, "steps between checkpoints", "N", int)
 
     def __post_init__(self) -> None:
+        for name, value in default_names(self).items():
+            object.__setattr__(self, name, value)
         check_settings(self)
 
     @property
     def most_iterations(self) -> int:
         """The number of steps after which the fit ends in any case."""
-        return self.iterations if self.iterations is not None else 100 if self.method == "gauss-newton" else 500
+        return self.iterations if self.iterations is not None else 100 if self.method in LARGE_STEPS else 500
 
     @property
     def chosen_cuts(self) -> Cuts:
@@ -127,6 +137,17 @@ class Settings:
     def plain(self) -> dict[str, Any]:
         """The same as values that YAML can hold."""
         return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def default_names(s: Settings) -> dict[str, str]:
+    """Loss and method, where they are left to their defaults: those that are right for noisy data, or for others."""
+    noisy = s.data is not None or s.noise is True
+    loss, method = s.loss, s.method
+    if loss is None:
+        loss = "likelihood" if method == "fisher" or (noisy and method != "gauss-newton") else "hits"
+    if method is None:
+        method = "fisher" if loss == "likelihood" else "gauss-newton"
+    return {"loss": loss, "method": method}
 
 
 KEYS = {item.name: item for item in fields(Settings)}

@@ -15,11 +15,12 @@ STEP = 1e-3  # of half a parameter's range, for differences of gradients
 
 
 def covariance(objective: Objective, state: State, known: np.ndarray | None = None) -> np.ndarray:
-    """Of the physical values; NaN for parameters on a limit. `known`: the curvature by u, where it is known already.
+    """Of the physical values. Axes: (parameter, parameter).
 
-    Axes: (parameter, parameter).
+    `known` is the curvature by u, where it is known already: the information that is expected of data. It is so on a
+    limit, too; that of a loss is not, and the covariance of a parameter there is NaN.
     """
-    free = ~objective.scaling.at_bound(state.u)
+    free = np.ones(len(state.u), bool) if known is not None else ~objective.scaling.at_bound(state.u)
     result = np.full((len(free), len(free)), np.nan)
     matrix = (_curvature(objective, state) if known is None else known)[np.ix_(free, free)]
     size = np.sqrt(np.abs(np.diag(matrix)))
@@ -31,6 +32,21 @@ def covariance(objective: Objective, state: State, known: np.ndarray | None = No
         slope = objective.scaling.slope(state.u)[free]
         result[np.ix_(free, free)] = inverse * np.outer(slope, slope)
     return result
+
+
+def intervals(objective: Objective, state: State, covariance: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Where each parameter is with 68 % confidence: the loss rises by 1/2 towards the ends, as far as it is a parabola.
+
+    On a limit the interval has one side: that on which the data make the loss rise, from the limit on.
+    """
+    scaling, weight = objective.scaling, float(max(sum(len(target) for target in objective.targets), 1))
+    value, sigma, slope = scaling.physical(state.u), errors(covariance), scaling.slope(state.u)
+    steep = np.abs(weight * state.gradient / slope)  # of the total loss, by the physical values
+    side = sigma**2 * (np.sqrt(steep**2 + sigma**-2.0) - steep)
+    below, above = state.u <= scaling.low, state.u >= scaling.high
+    low = np.where(below, value, value - np.where(above, side, sigma))
+    high = np.where(above, value, value + np.where(below, side, sigma))
+    return {name: (a, b) for name, a, b in zip(scaling.names, low.tolist(), high.tolist(), strict=True)}
 
 
 def errors(covariance: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from larndsim.errors import ArgumentError, check_choice, did_you_mean
 
 from .base import Loss, Repeated, ResidualLoss
 from .hits import HitsLoss
+from .likelihood import LikelihoodLoss
 from .mmd import MMD
 from .nearest import Chamfer, SpaceMatch
 from .sinkhorn import Sinkhorn
@@ -22,6 +23,7 @@ from .waveform import WaveformLoss
 __all__ = ["LOSSES", "Loss", "Repeated", "ResidualLoss", "get_loss"]
 
 LOSSES: dict[str, type[Loss]] = {
+    "likelihood": LikelihoodLoss,
     "hits": HitsLoss,
     "waveform": WaveformLoss,
     "space_match": SpaceMatch,
@@ -42,6 +44,6 @@ def get_loss(name: str, **options: Any) -> Loss:
     known = [field.name for field in fields(LOSSES[name])]
     for option in options:
         if option not in known:
-            must = f"be an option of the loss {name}: {', '.join(known)}"
+            must = f"be an option of the loss {name}: {', '.join(known) or 'it has none'}"
             raise ArgumentError(option, must, "it is not", did_you_mean(option, known))
     return LOSSES[name](**options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .approach import Approach
 from .base import CONVERGED, FAILED, RUNNING, Method, State
+from .fisher import Fisher
 from .gradient import SCHEDULES, Gradient
 from .lbfgs import LBFGS
 from .minuit import Minuit
@@ -11,6 +12,7 @@ from .minuit import Minuit
 __all__ = ["CONVERGED", "FAILED", "METHODS", "RUNNING", "SCHEDULES", "Gradient", "Method", "State"]
 
 METHODS: dict[str, type[Method]] = {
+    "fisher": Fisher,
     "gauss-newton": Approach,
     "gradient": Gradient,
     "lbfgs": LBFGS,

@@ -10,7 +10,7 @@ import pytest
 
 import larndsim
 from larndsim.data.segments import concatenate
-from optimize.objective import Normal
+from optimize.objective import Information, Normal
 from optimize.scaling import make_scaling
 
 DETECTOR = larndsim.load_detector("module0")
@@ -49,6 +49,7 @@ class Bowl:
     asked: list = field(default_factory=list)
 
     has_residuals = True
+    is_likelihood = False
 
     def __post_init__(self):
         self.scaling = make_scaling(self.names, DETECTOR)
@@ -62,6 +63,15 @@ class Bowl:
 
     def stiff(self):
         return None
+
+    def coarse(self):
+        return ()
+
+    def informed(self, u, seeds):
+        """As if -log L were the sum of the squares, and the information that of the Jacobian."""
+        found = self.normal(u)
+        value = -found.loss * found.residuals
+        return Information(value, -found.slope, found.matrix, found.matrix, np.full(len(seeds), value), 20.0)
 
     def normal(self, u):
         self.asked.append(np.array(u))

@@ -59,6 +59,7 @@ EVERY = [*((name, {}) for name in LOSSES), *(("soft_dtw", {"compare": c}) for c 
 def test_gradient_by_parameters_against_finite_differences(loss, options, differentiable_backend):
     """Of every loss, through the whole simulation."""
     choices = {"loss": loss, "loss_options": options, "method": "lbfgs", "dtype": "float64", "set_target": {"Ab": 0.82}}
+    choices["noise"] = loss == "likelihood"
     names = ("Ab", "eField", "lifetime", "tran_diff")
     objective = problem_of(sample(3.0, 1.0), names, backend=differentiable_backend, **choices).objective
     u = objective.scaling.scaled({**DETECTOR.parameters._asdict(), "Ab": 0.82}) + 0.013
@@ -230,5 +231,5 @@ def test_the_table_and_the_result(segments):
     result = optimize.fit(segments, TWO, seed=1, loss="waveform", **CHOICES)
     assert result.table().count("\n") == len(TWO)
     plain = result.plain()
-    assert set(plain["parameters"]["Ab"]) == {"init", "value", "error", "target"}
+    assert set(plain["parameters"]["Ab"]) == {"init", "value", "error", "interval", "target"}
     assert {"status", "message", "loss", "iterations", "wall_s", "correlation"} <= set(plain)

@@ -24,7 +24,7 @@ BASE = {"params": ("Ab", "lifetime"), "cuts": "none", "method": "lbfgs"}
 GRADIENT = {"method": "gradient"}
 ORDER = [np.random.default_rng(seed).permutation(2)[0] for seed in range(20)]
 FLIP = ORDER.index(1 - ORDER[0])  # a seed with another order of two tracks
-RUN = ("iterations", "errors", "save_freq")  # what a run does, beyond its problem: see `test_how_a_run_goes`
+RUN = ("iterations", "errors", "toys", "save_freq")  # what a run does, beyond its problem: see `test_how_a_run_goes`
 
 # For each choice another value, and what has to be chosen with it for it to be allowed.
 OTHERS = {
@@ -180,8 +180,12 @@ def test_how_a_run_goes(segments, tmp_path, monkeypatch):
         ({"iterations": 0}, "`iterations` must be greater than 0"),
         ({"iterations": 1.5}, "`iterations` must be a whole number"),
         ({"noise": "yes"}, "`noise` must be true or false"),
-        ({"method": "newton"}, "`method` must be one of gauss-newton, gradient, lbfgs, minuit"),
+        ({"method": "newton"}, "`method` must be one of fisher, gauss-newton, gradient, lbfgs, minuit"),
         ({"method": "gauss-newton", "loss": "chamfer"}, "be one of hits, waveform with method gauss-newton"),
+        ({"method": "fisher"}, "`loss` must be another one where the target has no noise"),
+        ({"method": "fisher", "loss": "hits", "noise": True}, "`loss` must be likelihood with method fisher"),
+        ({"method": "gauss-newton", "loss": "likelihood", "noise": True}, "be one of hits, waveform with method"),
+        ({"loss": "likelihood"}, "be another one where the target has no noise"),
         ({"method": "gauss-newton", "mode": "checkpointed"}, "`mode` must be one of forward"),
         ({"optimizer": "adam"}, "`optimizer` must be left out with method lbfgs"),
         ({"lr": 0.1}, "`lr` must be left out with method lbfgs"),
