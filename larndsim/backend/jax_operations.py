@@ -97,6 +97,10 @@ def constant(values: Any) -> Any:
     return jax.lax.stop_gradient(values)
 
 
+def running_maximum(values: Any) -> Any:
+    return jax.lax.cummax(jax.lax.stop_gradient(values), axis=1)
+
+
 def first_true(mask: Any) -> Any:
     return jnp.where(mask, jnp.arange(mask.shape[1], dtype=jnp.int32), mask.shape[1]).min(axis=1)
 
@@ -128,6 +132,18 @@ def scan_while(step: Callable[[Any, Any], tuple], going: Callable[[Any], Any], c
     with jax.disable_jit(False):
         outputs = jax.lax.scan(flat(body), (jnp.bool_(True), carry, nothing), inputs)[1]
     return map_leaves(ep.astensor, outputs)
+
+
+def scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any) -> tuple:
+    native, (carry, inputs, wanted) = _on_arrays(step), unwrap((carry, inputs, wanted))
+    shapes = jax.eval_shape(native, carry, jax.tree.map(lambda rows: rows[0], inputs))[1]
+    nothing = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+
+    def body(carry: Any, row: Any) -> tuple:
+        return jax.lax.cond(row[0], native, lambda carry, _: (carry, nothing), carry, row[1])
+
+    with jax.disable_jit(False):
+        return map_leaves(ep.astensor, jax.lax.scan(flat(body), carry, (wanted, inputs)))
 
 
 def _on_arrays(step: Callable[[Any, Any], tuple]) -> Callable[[Any, Any], Any]:

@@ -63,6 +63,10 @@ def constant(values: Any) -> Any:
     return values
 
 
+def running_maximum(values: Any) -> Any:
+    return np.maximum.accumulate(values, axis=1)
+
+
 def first_true(mask: Any) -> Any:
     return np.where(mask.any(axis=1), mask.argmax(axis=1), mask.shape[1]).astype(np.int32)
 

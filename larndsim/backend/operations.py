@@ -111,6 +111,11 @@ def rounded(values: Any) -> Any:
     return ep.astensor(_native(values).rounded(values.raw))
 
 
+def running_maximum(values: Any) -> Any:
+    """The largest value so far, along each row of `values` (rows, n), without gradient."""
+    return ep.astensor(_native(values).running_maximum(values.raw))
+
+
 def first_true(mask: Any) -> Any:
     """Index of the first true element of each row of `mask` (rows, n), or n where there is none -> (rows,)."""
     return ep.astensor(_native(mask).first_true(mask.raw))
@@ -174,6 +179,29 @@ def scan_while(step: Callable[[Any, Any], tuple], going: Callable[[Any], Any], c
     native = _native(next(leaves(inputs)))
     scan_here = getattr(native, "scan_while", None)
     return scan_here(step, going, carry, inputs) if scan_here else _scan(step, carry, inputs, going)[1]
+
+
+def scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any) -> tuple:
+    """The same as `scan`, where rows that are not `wanted` (rows,) change nothing and give zeros: they are left out.
+
+    One of them may be computed all the same. For derivatives that are written down: none passes through.
+    """
+    native = _native(wanted)
+    scan_here = getattr(native, "scan_where", _scan_where)
+    return scan_here(step, carry, inputs, wanted)
+
+
+def _scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any) -> tuple:
+    """Row by row, in Python."""
+    outputs: list[Any] = []
+    for number in range(wanted.shape[0]):
+        if outputs and not wanted[number]:
+            outputs.append(map_leaves(ep.zeros_like, outputs[0]))
+            continue
+        carry, output = step(carry, map_leaves(itemgetter(number), inputs))
+        outputs.append(output)
+    columns = zip(*map(leaves, outputs), strict=True)
+    return carry, with_leaves(outputs[0], [ep.stack(column) for column in columns])
 
 
 def _scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, going: Callable[[Any], Any]) -> tuple:

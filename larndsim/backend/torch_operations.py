@@ -67,6 +67,10 @@ def constant(values: Any) -> Any:
     return values.detach()
 
 
+def running_maximum(values: Any) -> Any:
+    return torch.cummax(values.detach(), dim=1).values
+
+
 def first_true(mask: Any) -> Any:
     found, index = mask.to(torch.uint8).max(dim=1)
     return torch.where(found > 0, index, mask.shape[1]).to(torch.int32)
