@@ -33,6 +33,17 @@ def check_accuracy(accuracy: Any) -> float:
     return float(accuracy)
 
 
+def check_noise(model: Any, electronics: Any) -> None:
+    """Refuse a model that integrates over noise that is not there."""
+    reset = np.asarray(electronics.reset_noise)
+    comparator = np.hypot(electronics.uncorrelated_noise, electronics.discriminator_noise)
+    for what, width in (("reset noise", reset), ("noise of the comparator", comparator)):
+        if model.predicts and np.min(width) <= 0:
+            must = "be one that needs no noise, for a detector without"
+            but = f"{model.name} integrates over the {what}, and it is 0"
+            raise ArgumentError("electronics", must, but, "Use electronics relaxed.")
+
+
 def checked_segments(segments: Segments | np.ndarray) -> Segments:
     """Segments as float64 and int64 columns of one length, finite, without negative deposits."""
     if not isinstance(segments, Segments):

@@ -41,6 +41,7 @@ from .backend.operations import (
     to_real,
     with_derivative,
 )
+from .detector import Electronics
 from .firing import OUTCOMES, Chip, Grid, Slopes, Tables, Ticks, lowest_levels, slopes_of, tables_of
 from .noise import Widths
 from .triggering import Comparator, Cycle, within
@@ -97,12 +98,15 @@ class State(NamedTuple):
     failed: Any  # (tick, pixel, order) those that come alive after a failure
 
 
-def expected_hits(charge: Any, comparator: Comparator, cycle: Cycle, grid: Grid) -> Found:
-    """The hits of a cumulative `charge` (pixel, tick), which alone moves them; `comparator.noise` are the widths."""
-    scheme = Scheme(cycle, grid, charge.shape[1])
+def expected_hits(charge: Any, comparator: Comparator, electronics: Electronics) -> Found:
+    """The hits of a cumulative `charge` (pixel, tick), which alone moves them; `comparator.noise` are the widths.
+
+    No threshold is higher than that of the electronics, or the grid would not hold the levels.
+    """
+    scheme = Scheme(Cycle.of(electronics), Grid.of(electronics), charge.shape[1])
     rest = (comparator.until, comparator.threshold, *comparator.noise)
     moments = with_derivative(_derived(scheme), charge, *rest)
-    missing = cycle.hits - scheme.orders
+    missing = scheme.cycle.hits - scheme.orders
     if missing:
         moments = ep.concatenate([moments, ep.zeros(moments, (moments.shape[0], missing, MOMENTS))], axis=1)
     probability, *sums = (moments[:, :, row] for row in range(MOMENTS))

@@ -126,11 +126,11 @@ def tables_of(ticks: Ticks, chip: Chip, grid: Grid) -> Tables:
     now, stop, after, again, live = (ep.expand_dims(ticks[row], 2) for row in (0, 1, 2, 3, 6))
     fire = fires(now - level, chip) * live
     seen = ep.expand_dims(fire, 2) * outcomes(stop - level, chip)
-    begins = (density(level - base, chip) for base in (after, again))
+    after_hit, after_failure = (density(level - base, chip) for base in (after, again))
     reset, weight = resets_of(chip, grid)
     base = after + ep.expand_dims(chip.threshold, 1) - reset
     at_once = ep.expand_dims(fires(now - base, chip) * live * weight, 2) * outcomes(stop - base, chip)
-    return Tables(seen, (1.0 - fire) * same, *begins, at_once.sum(axis=-1))
+    return Tables(seen, (1.0 - fire) * same, after_hit, after_failure, at_once.sum(axis=-1))
 
 
 def slopes_of(ticks: Ticks, chip: Chip, grid: Grid) -> Slopes:

@@ -46,7 +46,7 @@ TEXT = {
     "backend": ("NAME", "torch, jax or numpy"),
     "device": ("NAME", "cpu, cuda or cuda:N"),
     "dtype": ("NAME", "float32 or float64"),
-    "electronics": ("NAME", "clocked (tick by tick, as the hardware) or relaxed (smooth)"),
+    "electronics": ("NAME", "clocked (tick by tick, as the hardware), relaxed (smooth), expected (probabilities)"),
     "recombination": ("NAME", "birks, box or ellipsoid"),
     "accuracy": ("X", "of each waveform, relative to its pixel's total"),
     "memory": ("SIZE", "what may be used, such as 500MB or 2GB"),

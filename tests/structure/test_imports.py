@@ -42,9 +42,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "induction": FOUNDATION | {"response"},
     "charge": FOUNDATION | {"clipping", "drifting", "induction", "pixelization", "quenching", "response"},
     "noise": FOUNDATION,
-    "triggering": FOUNDATION | {"noise"},
+    "triggering": FOUNDATION,
     "relaxed": FOUNDATION | {"noise", "triggering"},
-    "electronics": FOUNDATION | {"noise", "relaxed", "triggering"},
+    "firing": FOUNDATION | {"noise"},
+    "expected": FOUNDATION | {"firing", "noise", "triggering"},
+    "electronics": FOUNDATION | {"expected", "noise", "relaxed", "triggering"},
     # what surrounds them
     "recording": FOUNDATION | {"charge", "electronics", "noise", "response", "size_classes"},
     "generate": FOUNDATION,
@@ -70,7 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "streaming": FOUNDATION | {"__init__", "io", "simulation", "truth"},
     "display": FOUNDATION | {"io", "simulation", "truth"},
     "__init__": FOUNDATION | {"derivatives", "generate", "io", "simulation"},
-    "cli": {"__init__", *FOUNDATION, "checks", "display", "io", "memory", "streaming"},
+    "cli": {"__init__", *FOUNDATION, "checks", "display", "electronics", "io", "memory", "streaming"},
     "__main__": {"cli"},
 }
 
