@@ -123,32 +123,49 @@ def tables_of(ticks: Ticks, chip: Chip, grid: Grid) -> Tables:
     """The tables of some ticks."""
     number, same = ring_of(ticks, grid)
     level = number * ep.expand_dims(chip.step, 1)
-    now, stop, after, again, live = (ep.expand_dims(ticks[row], 2) for row in (0, 1, 2, 3, 6))
+    now, stop, after, again, live = _columns(ticks)
     fire = fires(now - level, chip) * live
-    seen = ep.expand_dims(fire, 2) * outcomes(stop - level, chip)
     after_hit, after_failure = (density(level - base, chip) for base in (after, again))
-    reset, weight = resets_of(chip, grid)
-    base = after + ep.expand_dims(chip.threshold, 1) - reset
-    at_once = ep.expand_dims(fires(now - base, chip) * live * weight, 2) * outcomes(stop - base, chip)
-    return Tables(seen, (1.0 - fire) * same, after_hit, after_failure, at_once.sum(axis=-1))
+    base, weight = _begins(after, chip, grid)
+    at_once = outcomes(fires(now - base, chip) * live * weight, stop - base, chip)
+    seen = ep.stack(outcomes(fire, stop - level, chip), axis=2)
+    return Tables(seen, (1.0 - fire) * same, after_hit, after_failure, _sums(at_once))
 
 
 def slopes_of(ticks: Ticks, chip: Chip, grid: Grid) -> Slopes:
     """How they move."""
     number, same = ring_of(ticks, grid)
     level = number * ep.expand_dims(chip.step, 1)
-    now, stop, after, again, live = (ep.expand_dims(ticks[row], 2) for row in (0, 1, 2, 3, 6))
+    now, stop, after, again, live = _columns(ticks)
     fire, slope = fires(now - level, chip) * live, firing_slope(now - level, chip) * live
-    seen_now = ep.expand_dims(slope, 2) * outcomes(stop - level, chip)
-    seen_stop = ep.expand_dims(fire, 2) * outcome_slopes(stop - level, chip)
-    begins = (density_slope(level - base, chip) for base in (after, again))
-    reset, weight = resets_of(chip, grid)
-    base = after + ep.expand_dims(chip.threshold, 1) - reset
+    seen_now = ep.stack(outcomes(slope, stop - level, chip), axis=2)
+    seen_stop = ep.stack(outcome_slopes(fire, stop - level, chip), axis=2)
+    after_hit, after_failure = (density_slope(level - base, chip) for base in (after, again))
+    base, weight = _begins(after, chip, grid)
     weight = weight * live
-    at_once_now = ep.expand_dims(firing_slope(now - base, chip) * weight, 2) * outcomes(stop - base, chip)
-    at_once_stop = ep.expand_dims(fires(now - base, chip) * weight, 2) * outcome_slopes(stop - base, chip)
-    at_once = (each.sum(axis=-1) for each in (at_once_now, at_once_stop))
-    return Slopes(seen_now, seen_stop, -1.0 * slope * same, *begins, *at_once)
+    at_once_now = outcomes(firing_slope(now - base, chip) * weight, stop - base, chip)
+    at_once_stop = outcome_slopes(fires(now - base, chip) * weight, stop - base, chip)
+    begins = after_hit, after_failure
+    return Slopes(seen_now, seen_stop, -1.0 * slope * same, *begins, _sums(at_once_now), _sums(at_once_stop))
+
+
+def _columns(ticks: Ticks) -> tuple[Any, ...]:
+    """What the chip reads, and whether it is alive, with an axis for levels."""
+    return tuple(ep.expand_dims(each, 2) for each in (*ticks[:4], ticks.live))
+
+
+def _begins(base: Any, chip: Chip, grid: Grid) -> tuple[Any, Any]:
+    """Levels of attempts that begin with the same base, and their probability: the trapezoidal rule.
+
+    Axes: (tick, pixel, reset), (pixel, reset).
+    """
+    steps = to_real(ep.arange(chip.step, -grid.resets, grid.resets + 1), chip.step)
+    reset = steps * ep.expand_dims(chip.step, 1)
+    return base + ep.expand_dims(chip.threshold, 1) - reset, _bell(reset, chip.reset) * ep.expand_dims(chip.step, 1)
+
+
+def _sums(columns: list[Any]) -> Any:
+    return ep.stack([column.sum(axis=-1) for column in columns], axis=-1)
 
 
 def lowest_levels(highest: Any, chip: Chip) -> Any:
@@ -166,13 +183,6 @@ def ring_of(ticks: Ticks, grid: Grid) -> tuple[Any, Any]:
 
     number = numbers(ticks.low)
     return number, to_real(number == numbers(ticks.low_next), number)
-
-
-def resets_of(chip: Chip, grid: Grid) -> tuple[Any, Any]:
-    """Values of the reset noise, and their probability: the trapezoidal rule. Axes: (pixel, reset)."""
-    steps = to_real(ep.arange(chip.step, -grid.resets, grid.resets + 1), chip.step)
-    reset = steps * ep.expand_dims(chip.step, 1)
-    return reset, _bell(reset, chip.reset) * ep.expand_dims(chip.step, 1)
 
 
 def density(distance: Any, chip: Chip) -> Any:
@@ -196,21 +206,21 @@ def firing_slope(above: Any, chip: Chip) -> Any:
     return _bell(above, chip.comparator)
 
 
-def outcomes(z: Any, chip: Chip) -> Any:
-    """Of attempts that fired, by charge at the end of integration over the level, `z` (tick, pixel, level)."""
+def outcomes(weight: Any, z: Any, chip: Chip) -> list[Any]:
+    """Of so many attempts that fired, by charge at the end of integration over the level, `z` (tick, pixel, level)."""
     s2 = ep.expand_dims(chip.uncorrelated * chip.uncorrelated, 1)
     rest = 2.0 - s2 / ep.expand_dims(chip.comparator * chip.comparator, 1)
-    kept, slope = fires(z, chip), firing_slope(z, chip) * s2
-    return ep.stack([kept, 1.0 - kept, z * kept + slope, (z * z + s2) * kept + rest * z * slope], axis=2)
+    kept, slope = weight * fires(z, chip), weight * firing_slope(z, chip) * s2
+    return [kept, weight - kept, z * kept + slope, (z * z + s2) * kept + rest * z * slope]
 
 
-def outcome_slopes(z: Any, chip: Chip) -> Any:
+def outcome_slopes(weight: Any, z: Any, chip: Chip) -> list[Any]:
     """How they move with `z`."""
     s2, all2 = (ep.expand_dims(width * width, 1) for width in (chip.uncorrelated, chip.comparator))
-    rest, kept, slope = 2.0 - s2 / all2, fires(z, chip), firing_slope(z, chip)
+    rest, kept, slope = 2.0 - s2 / all2, weight * fires(z, chip), weight * firing_slope(z, chip)
     charge = kept + (rest - 1.0) * z * slope
     square = 2.0 * z * kept + (z * z + s2 + rest * s2 * (1.0 - z * z / all2)) * slope
-    return ep.stack([slope, -1.0 * slope, charge, square], axis=2)
+    return [slope, -1.0 * slope, charge, square]
 
 
 def _normal(x: Any) -> Any:

@@ -38,8 +38,8 @@ class Simulator:
     field and the temperature instead of the parameter `vdrift`. `electronics` is one of clocked, relaxed, expected;
     arrays of `thresholds` (electrons), `gains` (mV per electron) and `bad_channels` (true or false), with axes (plane,
     ix, iy), replace what the detector says. `accuracy` is that of each waveform at every tick, relative to its pixel's
-    total (totals are some ten times as accurate): looser is faster. `memory` is what hits and their gradient may take, beside
-    the libraries: of a larger batch one part is simulated after the other, with the same result.
+    total (totals are some ten times as accurate): looser is faster. `memory` is what hits and their gradient may take,
+    beside the libraries: of a larger batch one part is simulated after the other, with the same result.
     """
 
     def __init__(

@@ -77,6 +77,10 @@ def not_held(bells: Any, held: float) -> Any:
     return jnp.where(bells > held, bells, 0)
 
 
+def cleared(values: Any, least: float) -> Any:
+    return jnp.where(values > least, values, 0)
+
+
 def floor(values: Any) -> Any:
     return jnp.floor(jax.lax.stop_gradient(values))
 

@@ -42,6 +42,10 @@ def not_held(bells: Any, held: float) -> Any:
     return np.where(bells > held, bells, 0)
 
 
+def cleared(values: Any, least: float) -> Any:
+    return np.where(values > least, values, 0)
+
+
 def floor(values: Any) -> Any:
     return np.floor(values)
 

@@ -76,6 +76,11 @@ def not_held(bells: Any) -> Any:
     return ep.astensor(_native(bells).not_held(bells.raw, HELD))
 
 
+def cleared(values: Any, least: float) -> Any:
+    """The same values, but zero where they are not above the `least`."""
+    return ep.astensor(_native(values).cleared(values.raw, least))
+
+
 def cos(values: Any) -> Any:
     """Cosine of each value."""
     return ep.astensor(_native(values).cos(values.raw))

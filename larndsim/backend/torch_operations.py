@@ -47,6 +47,10 @@ def not_held(bells: Any, held: float) -> Any:
     return torch.nn.functional.threshold(bells, held, 0.0)
 
 
+def cleared(values: Any, least: float) -> Any:
+    return torch.nn.functional.threshold(values, least, 0.0)
+
+
 def floor(values: Any) -> Any:
     return torch.floor(values.detach())
 

@@ -45,7 +45,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "triggering": FOUNDATION,
     "relaxed": FOUNDATION | {"noise", "triggering"},
     "firing": FOUNDATION | {"noise"},
-    "expected": FOUNDATION | {"firing", "noise", "triggering"},
+    "renewal": FOUNDATION | {"firing", "noise", "triggering"},
+    "renewal_derivative": FOUNDATION | {"firing", "renewal"},
+    "expected": FOUNDATION | {"firing", "noise", "renewal", "renewal_derivative", "triggering"},
     "electronics": FOUNDATION | {"expected", "noise", "relaxed", "triggering"},
     # what surrounds them
     "recording": FOUNDATION | {"charge", "electronics", "noise", "response", "size_classes"},

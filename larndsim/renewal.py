@@ -1,0 +1,235 @@
+"""The renewal process behind the expected model: the attempts of a pixel to digitise, followed tick by tick.
+
+An attempt that fires at tick t is followed by another one, with the charge at the end of the reset as its base, at
+t + hold + reset + 1 if it failed, later by the time that the chip is busy if it became a hit. What is followed is the
+*population*
+
+    x_k(l, t) = probability to be alive at tick t, with k hits so far, waiting for the level l
+
+in which all attempts that wait for a level are one, whenever they began (`firing`). With the tables of a tick, F(k) the
+attempts with k hits that failed hold + reset + 1 ticks ago and H(k) those whose k-th hit ends its busy time now,
+
+    y_k = x_k + F_k again            S_k = sum of y_k seen + H_k at_once        x_k at t + 1 = (y_k + H_k after) stay
+
+S_k are the densities of hits and of failures, and of the charge of hits. The first attempt is the one after hit zero.
+This is exact, but for the grid of levels; the work grows with ticks times levels.
+
+Ticks are taken in blocks of hold + reset + 1: within a block nothing begins that fired within it. Each pixel starts at
+the first tick at which it could fire; pixels are taken together that are alive for about as long, and blocks in which
+none of them is alive are left out. Axes: (block, tick, pixel), (pixel, order, level).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import eagerpy as ep
+
+from .backend import map_leaves
+from .backend.operations import (
+    batched_matmul,
+    cleared,
+    constant,
+    first_true,
+    running_maximum,
+    scan,
+    scan_where,
+    take,
+    take_along,
+    to_real,
+)
+from .firing import OUTCOMES, Chip, Grid, Tables, Ticks, lowest_levels, tables_of
+from .noise import Widths
+from .triggering import Cycle, within
+
+FADED = 1e-13  # of a population: less is nothing, since denormal numbers would slow everything that follows
+ROWS, PARTS = 128, 8  # pixels that are taken together: so many, or that part of all where this is more
+MOMENTS = 5  # probability; sums of tick, its squared distance from the mean, charge over the threshold, its square
+
+
+class Scheme(NamedTuple):
+    """The shapes of a computation."""
+
+    cycle: Cycle
+    grid: Grid
+    columns: int  # ticks of the waveform
+
+    @property
+    def failed(self) -> int:
+        """Ticks from one that fires until the next attempt after a failure; as many make a block."""
+        return self.cycle.hold + self.cycle.reset + 1
+
+    @property
+    def kept(self) -> int:
+        """Ticks from one that fires until the next attempt after a hit."""
+        return self.cycle.hold + self.cycle.reset + max(self.cycle.busy, 1)
+
+    @property
+    def ticks(self) -> int:
+        """Those that are looked at, in whole blocks."""
+        return -(-self.columns // self.failed) * self.failed
+
+    @property
+    def orders(self) -> int:
+        """Hits that a waveform has time for."""
+        return min(self.cycle.hits, 1 + (self.columns - 1) // self.kept)
+
+
+class State(NamedTuple):
+    """What goes from block to block: attempts, or their steps, or their worth."""
+
+    alive: Any  # (pixel, order, level)
+    busy: Any  # (tick, pixel, order) those that come alive after a hit, from the next tick on
+    failed: Any  # (tick, pixel, order) those that come alive after a failure
+
+
+class Rows(NamedTuple):
+    """What is known of each pixel. Axes: (pixel, tick), (pixel,)."""
+
+    charge: Any
+    until: Any  # tick at which the comparator dies for good
+    threshold: Any
+    widths: Widths
+
+    @property
+    def chip(self) -> Chip:
+        """What decides about the charge."""
+        return Chip.of(self.threshold, self.widths)
+
+
+class Course(NamedTuple):
+    """How the waveforms of some pixels are gone through."""
+
+    chip: Chip
+    index: Any  # (pixel, tick) columns that are looked at
+    first: Any  # (pixel,) the first of them
+    ticks: Ticks  # (block, tick, pixel)
+    times: Any  # (block, tick, pixel) ticks since the windows began
+    going: Any  # (block,) whether any pixel is alive
+    begin: State
+
+
+def by_rows(function: Callable[[Any], Any], rows: Rows, *trees: Any) -> Any:
+    """A function of `Rows` and other trees (pixel, ...), some pixels after others; those of a like life together."""
+    count = rows.charge.shape[0]
+    together = max(ROWS, -(-count // PARTS))
+    if together >= count:
+        return function(rows, *trees)
+    order = (rows.until - _first(rows)).argsort()
+    missing = -count % together
+    index = ep.concatenate([order[:missing], order], axis=0)
+
+    def parted(values: Any) -> Any:
+        return take(values, index).reshape((-1, together, *values.shape[1:]))
+
+    found = scan(lambda _, part: ((), function(*part)), (), map_leaves(parted, (rows, *trees)))[1]
+    back = order.argsort() + missing
+    return map_leaves(lambda values: take(values.reshape((-1, *values.shape[2:])), back), found)
+
+
+def moments(scheme: Scheme, rows: Rows) -> tuple[Any, Any]:
+    """The moments of each hit (pixel, order, moment); and the mean ticks that they count from (pixel, order)."""
+    course = course_of(scheme, rows)
+
+    def block(state: State, ticks: Ticks) -> tuple[State, Any]:
+        tables = tables_of(ticks, course.chip, scheme.grid)
+        alive, seen = scan(tick_alone, state.alive, (tables, state.busy[: scheme.failed], state.failed))
+        return after_block(scheme, state, alive, seen), seen
+
+    seen = scan_where(block, course.begin, course.ticks, course.going)[1]
+    seen = seen.reshape((scheme.ticks, -1, scheme.orders, OUTCOMES))
+    time, hits = course.times.reshape((scheme.ticks, -1, 1)), seen[:, :, :, 0]
+    probability, sum_of_ticks = hits.sum(axis=0), (time * hits).sum(axis=0)
+    mean = sum_of_ticks / ep.where(probability > 0.0, probability, 1.0)
+    away = time - mean
+    charges = (seen[:, :, :, row].sum(axis=0) for row in (2, 3))
+    return ep.stack([probability, sum_of_ticks, (away * away * hits).sum(axis=0), *charges], axis=2), mean
+
+
+def after_block(scheme: Scheme, state: State, alive: Any, seen: Any) -> State:
+    """The state after a block, of what was `seen` in it (tick, pixel, order, outcome); of steps (direction, order)."""
+    busy = ep.concatenate([state.busy[scheme.failed :], _next_order(seen[:, :, :, 0], scheme.orders)], axis=0)
+    return State(alive, busy, seen[:, :, :, 1])
+
+
+def tick(alive: Any, row: tuple[Tables, Any, Any]) -> tuple[Any, tuple[Any, Any]]:
+    """One tick: the population x after it, then y, and S."""
+    tables, after_hit, after_failure = row
+    alive = alive + outer(after_failure, tables.again)
+    seen = batched_matmul(alive, tables.seen.transpose((0, 2, 1))) + outer(after_hit, tables.at_once)
+    staying = (alive + outer(after_hit, tables.after)) * ep.expand_dims(tables.stay, 1)
+    return cleared(staying, FADED), (alive, seen)
+
+
+def tick_alone(alive: Any, row: tuple[Tables, Any, Any]) -> tuple[Any, Any]:
+    """The same, without y."""
+    alive, (_, seen) = tick(alive, row)
+    return alive, seen
+
+
+def course_of(scheme: Scheme, rows: Rows) -> Course:
+    """How these pixels are gone through."""
+    chip, first = rows.chip, _first(rows)
+    ticks = ep.expand_dims(ep.arange(first, scheme.ticks + scheme.cycle.hold), 0)
+    index = within(ep.expand_dims(first, 1) + ticks, scheme.columns)
+    first = to_real(first, rows.charge)
+    time = to_real(ep.arange(first, scheme.ticks), first)
+    times = in_blocks(scheme, ep.expand_dims(time, 1) + ep.expand_dims(first, 0))
+    columns = _ticks(scheme, take_along(rows.charge, index), chip, rows.until - first)
+    going = columns.live[:, 0].max(axis=1) > 0.5
+    return Course(chip, index, first, columns, times, going, _begin(scheme, rows.charge))
+
+
+def _first(rows: Rows) -> Any:
+    """The first column at which each pixel could fire."""
+    return first_true(rows.charge > ep.expand_dims(rows.chip.silent, 1))
+
+
+def _ticks(scheme: Scheme, seen: Any, chip: Chip, until: Any) -> Ticks:
+    """What is `seen` from the first tick on (pixel, tick), in blocks."""
+    highest = running_maximum(ep.maximum(constant(seen), 0.0))[:, : scheme.ticks]
+    highest = ep.concatenate([ep.zeros_like(highest[:, :1]), highest], axis=1)  # before each tick
+    low = lowest_levels(highest, chip).transpose((1, 0))
+    time = ep.expand_dims(to_real(ep.arange(low, scheme.ticks), low), 1)
+    live = to_real(time < ep.expand_dims(until, 0), low)
+    columns = (*views(scheme, seen.transpose((1, 0))), low[:-1], low[1:], live)
+    return Ticks(*(in_blocks(scheme, column) for column in columns))
+
+
+def views(scheme: Scheme, seen: Any) -> tuple[Any, Any, Any, Any]:
+    """`seen` (tick, pixel, ...) as the chip reads it from each tick on: the first four of `Ticks`."""
+    count, cycle = scheme.ticks, scheme.cycle
+    at_reset = seen[cycle.hold + cycle.reset :]
+    after, again = (
+        ep.concatenate([ep.zeros(seen, (wait, *seen.shape[1:])), at_reset], axis=0)[:count]
+        for wait in (scheme.kept, scheme.failed)
+    )
+    return seen[:count], seen[cycle.hold : cycle.hold + count], after, again
+
+
+def in_blocks(scheme: Scheme, values: Any) -> Any:
+    """(tick, ...) -> (block, tick, ...)"""
+    return values.reshape((-1, scheme.failed, *values.shape[1:]))
+
+
+def _begin(scheme: Scheme, like: Any) -> State:
+    """Every pixel begins as if hit zero ended its busy time at the first tick."""
+    pixels, orders = like.shape[0], scheme.orders
+    tick, order = (to_real(ep.arange(like, count), like) for count in (scheme.kept, orders))
+    first = ep.where(tick.reshape((-1, 1, 1)) + order.reshape((1, 1, -1)) < 0.5, 1.0, 0.0) * ep.ones(
+        like, (1, pixels, 1)
+    )
+    alive = ep.zeros(like, (pixels, orders, scheme.grid.levels))
+    return State(alive, first, ep.zeros(like, (scheme.failed, pixels, orders)))
+
+
+def outer(per_order: Any, per_level: Any) -> Any:
+    """(pixel, order), (pixel, level) -> (pixel, order, level)"""
+    return ep.expand_dims(per_order, 2) * ep.expand_dims(per_level, 1)
+
+
+def _next_order(values: Any, orders: int) -> Any:
+    """What belongs to a hit, at the place of the next one; the last is dropped. (..., direction * order)."""
+    parted = values.reshape((*values.shape[:-1], -1, orders))
+    return ep.concatenate([ep.zeros_like(parted[..., :1]), parted[..., :-1]], axis=-1).reshape(values.shape)
