@@ -44,7 +44,7 @@ from .noise import Widths
 from .triggering import Cycle, within
 
 FADED = 1e-13  # of a population: less is nothing, since denormal numbers would slow everything that follows
-ROWS, PARTS = 128, 8  # pixels that are taken together: so many, or that part of all where this is more
+ROWS, PARTS = 128, 16  # pixels that are taken together: so many, or that part of all where this is more
 MOMENTS = 5  # probability; sums of tick, its squared distance from the mean, charge over the threshold, its square
 
 
@@ -133,9 +133,8 @@ def moments(scheme: Scheme, rows: Rows) -> tuple[Any, Any]:
     course = course_of(scheme, rows)
 
     def block(state: State, ticks: Ticks) -> tuple[State, Any]:
-        tables = tables_of(ticks, course.chip, scheme.grid)
-        alive, seen = scan(tick_alone, state.alive, (tables, state.busy[: scheme.failed], state.failed))
-        return after_block(scheme, state, alive, seen), seen
+        state, _, seen = through_block(scheme, state, tables_of(ticks, course.chip, scheme.grid))
+        return state, seen
 
     seen = scan_where(block, course.begin, course.ticks, course.going)[1]
     seen = seen.reshape((scheme.ticks, -1, scheme.orders, OUTCOMES))
@@ -147,25 +146,26 @@ def moments(scheme: Scheme, rows: Rows) -> tuple[Any, Any]:
     return ep.stack([probability, sum_of_ticks, (away * away * hits).sum(axis=0), *charges], axis=2), mean
 
 
+def through_block(scheme: Scheme, state: State, tables: Tables) -> tuple[State, Any, Any]:
+    """The state after a block, and its y (tick, pixel, order, level) and S (tick, pixel, order, outcome)."""
+    after_hit = state.busy[: scheme.failed]
+    begin, later = outer(state.failed, tables.again), outer(after_hit, tables.after * tables.stay)
+    alive, population = scan(_tick, state.alive, (begin, ep.expand_dims(tables.stay, 2), later))
+    seen = products(population, tables.seen.transpose((0, 1, 3, 2))) + outer(after_hit, tables.at_once)
+    return after_block(scheme, state, alive, seen), population, seen
+
+
+def _tick(alive: Any, row: tuple[Any, Any, Any]) -> tuple[Any, Any]:
+    """From x at one tick to that at the next, and y; of attempts that begin before the comparator looks, or later."""
+    begin, stay, later = row
+    alive = alive + begin
+    return cleared(alive * stay + later, FADED), alive
+
+
 def after_block(scheme: Scheme, state: State, alive: Any, seen: Any) -> State:
     """The state after a block, of what was `seen` in it (tick, pixel, order, outcome); of steps (direction, order)."""
     busy = ep.concatenate([state.busy[scheme.failed :], _next_order(seen[:, :, :, 0], scheme.orders)], axis=0)
     return State(alive, busy, seen[:, :, :, 1])
-
-
-def tick(alive: Any, row: tuple[Tables, Any, Any]) -> tuple[Any, tuple[Any, Any]]:
-    """One tick: the population x after it, then y, and S."""
-    tables, after_hit, after_failure = row
-    alive = alive + outer(after_failure, tables.again)
-    seen = batched_matmul(alive, tables.seen.transpose((0, 2, 1))) + outer(after_hit, tables.at_once)
-    staying = (alive + outer(after_hit, tables.after)) * ep.expand_dims(tables.stay, 1)
-    return cleared(staying, FADED), (alive, seen)
-
-
-def tick_alone(alive: Any, row: tuple[Tables, Any, Any]) -> tuple[Any, Any]:
-    """The same, without y."""
-    alive, (_, seen) = tick(alive, row)
-    return alive, seen
 
 
 def course_of(scheme: Scheme, rows: Rows) -> Course:
@@ -225,8 +225,14 @@ def _begin(scheme: Scheme, like: Any) -> State:
 
 
 def outer(per_order: Any, per_level: Any) -> Any:
-    """(pixel, order), (pixel, level) -> (pixel, order, level)"""
-    return ep.expand_dims(per_order, 2) * ep.expand_dims(per_level, 1)
+    """(tick, pixel, order), (tick, pixel, level) -> (tick, pixel, order, level)"""
+    return ep.expand_dims(per_order, 3) * ep.expand_dims(per_level, 2)
+
+
+def products(a: Any, b: Any) -> Any:
+    """(tick, pixel, m, k) times (tick, pixel, k, n) -> (tick, pixel, m, n)"""
+    found = batched_matmul(a.reshape((-1, *a.shape[2:])), b.reshape((-1, *b.shape[2:])))
+    return found.reshape((*a.shape[:2], *found.shape[1:]))
 
 
 def _next_order(values: Any, orders: int) -> Any:

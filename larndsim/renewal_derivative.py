@@ -7,14 +7,26 @@ is held is the population at the beginning of each block. Axes as in `renewal`; 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import eagerpy as ep
 
 from .backend import map_leaves
-from .backend.operations import add_along, batched_matmul, scan, scan_where, take_along
+from .backend.operations import add_along, scan, scan_where, take_along
 from .firing import OUTCOMES, Slopes, Tables, Ticks, slopes_of, tables_of
-from .renewal import Course, Rows, Scheme, State, after_block, course_of, in_blocks, outer, tick, tick_alone, views
+from .renewal import (
+    Course,
+    Rows,
+    Scheme,
+    State,
+    after_block,
+    course_of,
+    in_blocks,
+    outer,
+    products,
+    through_block,
+    views,
+)
 
 
 def push(scheme: Scheme, rows: Rows, mean: Any, step: Any) -> Any:
@@ -42,36 +54,33 @@ def _block_moved(
     course: Course, scheme: Scheme, states: tuple[State, State], ticks: Ticks, steps: tuple[Any, ...]
 ) -> tuple[tuple[State, State], Any]:
     """Through a block: the state after it and how it moves, and the steps of S."""
-    (state, moved), count = states, scheme.failed
+    (state, moved), (now, stop, after, again) = states, steps
     tables, slopes = tables_of(ticks, course.chip, scheme.grid), slopes_of(ticks, course.chip, scheme.grid)
-    rows = (tables, state.busy[:count], state.failed), (moved.busy[:count], moved.failed), slopes, steps
-    (alive, alive_moved), (seen, seen_moved) = scan(_tick_moved, (state.alive, moved.alive), rows)
-    after = after_block(scheme, state, alive, seen), after_block(scheme, moved, alive_moved, seen_moved)
-    return after, seen_moved
+    state_after, population, _ = through_block(scheme, state, tables)
+    hit, hit_moved, stay = state.busy[: scheme.failed], moved.busy[: scheme.failed], ep.expand_dims(tables.stay, 2)
+    begin = outer(moved.failed, tables.again) + outer(_each_way(again, state.failed), slopes.again)
+    staying = (population + outer(hit, tables.after)) * ep.expand_dims(slopes.stay_now, 2)
+    later = (outer(hit_moved, tables.after) + outer(_each_way(after, hit), slopes.after)) * stay
+    alive, population_moved = scan(_tick_moved, moved.alive, (begin, stay, later + _each_way(now, staying)))
+    seen = products(population_moved, tables.seen.transpose((0, 1, 3, 2))) + outer(hit_moved, tables.at_once)
+    by_now = products(population, slopes.seen_now.transpose((0, 1, 3, 2))) + outer(hit, slopes.at_once_now)
+    by_stop = products(population, slopes.seen_stop.transpose((0, 1, 3, 2))) + outer(hit, slopes.at_once_stop)
+    by_after = outer(hit, -1.0 * (slopes.at_once_now + slopes.at_once_stop))
+    seen = seen + _each_way(now, by_now) + _each_way(stop, by_stop) + _each_way(after, by_after)
+    return (state_after, after_block(scheme, moved, alive, seen)), seen
 
 
-def _tick_moved(alive: tuple[Any, Any], row: tuple[Any, ...]) -> tuple[Any, Any]:
-    """The same as `renewal.tick`, and how it moves."""
-    (alive, moved), (own, begin, slopes, steps) = alive, row
-    (tables, after_hit, _), (hit_moved, failure_moved), (now, stop, after, again) = own, begin, steps
-    alive_next, (alive, seen) = tick(alive, own)
-    moved = moved + outer(failure_moved, tables.again) + outer(_each_way(again, own[2]), slopes.again)
-    by_now = batched_matmul(alive, slopes.seen_now.transpose((0, 2, 1))) + outer(after_hit, slopes.at_once_now)
-    by_stop = batched_matmul(alive, slopes.seen_stop.transpose((0, 2, 1))) + outer(after_hit, slopes.at_once_stop)
-    by_after = outer(after_hit, -1.0 * (slopes.at_once_now + slopes.at_once_stop))
-    seen_moved = batched_matmul(moved, tables.seen.transpose((0, 2, 1))) + outer(hit_moved, tables.at_once)
-    for step, each in ((now, by_now), (stop, by_stop), (after, by_after)):
-        seen_moved = seen_moved + _each_way(step, each)
-    moved = moved + outer(hit_moved, tables.after) + outer(_each_way(after, after_hit), slopes.after)
-    staying = (alive + outer(after_hit, tables.after)) * ep.expand_dims(slopes.stay_now, 1)
-    moved = moved * ep.expand_dims(tables.stay, 1) + _each_way(now, staying)
-    return (alive_next, moved), (seen, seen_moved)
+def _tick_moved(alive: Any, row: tuple[Any, Any, Any]) -> tuple[Any, Any]:
+    """How x moves at the next tick, and y now."""
+    begin, stay, later = row
+    alive = alive + begin
+    return alive * stay + later, alive
 
 
 def _each_way(step: Any, values: Any) -> Any:
-    """(pixel, direction), (pixel, order, ...) -> their products (pixel, direction * order, ...)."""
-    step = step.reshape((*step.shape, *(1,) * (values.ndim - 1)))
-    return (step * ep.expand_dims(values, 1)).reshape((values.shape[0], -1, *values.shape[2:]))
+    """(tick, pixel, direction), (tick, pixel, order, ...) -> their products (tick, pixel, direction * order, ...)."""
+    step = step.reshape((*step.shape, *(1,) * (values.ndim - 2)))
+    return (step * ep.expand_dims(values, 2)).reshape((*values.shape[:2], -1, *values.shape[3:]))
 
 
 def _moments_moved(seen: Any, time: Any, mean: Any) -> Any:
@@ -80,17 +89,6 @@ def _moments_moved(seen: Any, time: Any, mean: Any) -> Any:
     away = time - ep.expand_dims(mean, 1)
     columns = (hits, time * hits, away * away * hits, seen[..., 2], seen[..., 3])
     return ep.stack([column.sum(axis=0) for column in columns], axis=-1)
-
-
-class Worth(NamedTuple):
-    """What comes of one tick on the way back; the last three are sums over orders. Axes: (pixel, ...)."""
-
-    hit: Any  # (order,) slopes by the attempts that begin after a hit
-    failure: Any  # (order,) by those after a failure
-    seen: Any  # (outcome, level) by the table `seen`
-    stay: Any  # (level,) by `stay`, for those that were alive
-    after: Any  # (level,) by `after` times `stay`
-    again: Any  # (level,) by `again`
 
 
 def pull(scheme: Scheme, rows: Rows, mean: Any, slope: Any) -> Any:
@@ -112,9 +110,7 @@ def _states(scheme: Scheme, course: Course) -> State:
     """The state before each block."""
 
     def block(state: State, ticks: Ticks) -> tuple[State, State]:
-        tables = tables_of(ticks, course.chip, scheme.grid)
-        alive, seen = scan(tick_alone, state.alive, (tables, state.busy[: scheme.failed], state.failed))
-        return after_block(scheme, state, alive, seen), state
+        return through_block(scheme, state, tables_of(ticks, course.chip, scheme.grid))[0], state
 
     return scan_where(block, course.begin, course.ticks, course.going)[1]
 
@@ -131,47 +127,46 @@ def _block_back(
     course: Course, scheme: Scheme, worth: State, ticks: Ticks, state: State, by_seen: Any
 ) -> tuple[State, tuple[Any, ...]]:
     """Back through a block: slopes by the state before it, and by the first four of `Ticks` (tick, pixel)."""
-    count = scheme.failed
+    count, rest = scheme.failed, scheme.kept - scheme.failed
     tables, slopes = tables_of(ticks, course.chip, scheme.grid), slopes_of(ticks, course.chip, scheme.grid)
-    begin = state.busy[:count], state.failed
-    population = scan(tick, state.alive, (tables, *begin))[1][0]
-    later = worth.busy[scheme.kept - count :]
+    population, hit, failed = through_block(scheme, state, tables)[1], state.busy[:count], state.failed
+    later = worth.busy[rest:]
     later = ep.concatenate([later[:, :, 1:], ep.zeros_like(later[:, :, :1])], axis=2)
     by_seen = by_seen + ep.stack([later, worth.failed, 0.0 * later, 0.0 * later], axis=3)
-    rows = map_leaves(lambda values: ep.flip(values, 0), (tables, population, by_seen, *begin))
-    alive, found = scan(_tick_back, worth.alive, rows)
-    found = Worth(*(ep.flip(each, 0) for each in found))
-    before = State(alive, ep.concatenate([found.hit, worth.busy[: scheme.kept - count]], axis=0), found.failure)
-    at_once = (ep.expand_dims(begin[0], 3) * by_seen).sum(axis=2)
-    return before, _by_ticks(tables, slopes, found, at_once)
-
-
-def _tick_back(worth: Any, row: tuple[Any, ...]) -> tuple[Any, Worth]:
-    """Back through a tick: `worth` (pixel, order, level) is that of being alive after it, then before it."""
-    tables, population, by_seen, after_hit, after_failure = row
-    staying = worth * ep.expand_dims(tables.stay, 1)
-    before = batched_matmul(by_seen, tables.seen) + staying
-    hit = (by_seen * ep.expand_dims(tables.at_once, 1)).sum(axis=2)
-    return before, Worth(
-        hit + (staying * ep.expand_dims(tables.after, 1)).sum(axis=2),
-        (before * ep.expand_dims(tables.again, 1)).sum(axis=2),
-        batched_matmul(by_seen.transpose((0, 2, 1)), population),
-        (worth * population).sum(axis=1),
-        batched_matmul(ep.expand_dims(after_hit, 1), worth)[:, 0],
-        batched_matmul(ep.expand_dims(after_failure, 1), before)[:, 0],
+    rows = products(by_seen, tables.seen), ep.expand_dims(tables.stay, 2)
+    first, (after, now) = scan(_tick_back, worth.alive, tuple(ep.flip(each, 0) for each in rows))
+    after, now = ep.flip(after, 0), ep.flip(now, 0)  # worth of being alive after each tick, and at it
+    by_hit = (by_seen * ep.expand_dims(tables.at_once, 2)).sum(axis=3)
+    by_hit = by_hit + products(after, ep.expand_dims(tables.after * tables.stay, 3))[:, :, :, 0]
+    by_failure = products(now, ep.expand_dims(tables.again, 3))[:, :, :, 0]
+    before = State(first, ep.concatenate([by_hit, worth.busy[:rest]], axis=0), by_failure)
+    by_tables = Tables(
+        seen=products(by_seen.transpose((0, 1, 3, 2)), population),
+        stay=(after * population).sum(axis=2),
+        after=products(ep.expand_dims(hit, 2), after)[:, :, 0],  # times `stay`
+        again=products(ep.expand_dims(failed, 2), now)[:, :, 0],
+        at_once=products(ep.expand_dims(hit, 2), by_seen)[:, :, 0],
     )
+    return before, _by_ticks(tables, slopes, by_tables)
 
 
-def _by_ticks(tables: Tables, slopes: Slopes, found: Worth, at_once: Any) -> tuple[Any, Any, Any, Any]:
-    """Slopes by the first four of `Ticks`; `at_once` (tick, pixel, outcome) are those by the table. (tick, pixel)."""
-    by_now = (at_once * slopes.at_once_now).sum(axis=2)
-    by_stop = (at_once * slopes.at_once_stop).sum(axis=2)
-    staying = ((found.stay + found.after * tables.after) * slopes.stay_now).sum(axis=2)
+def _tick_back(worth: Any, row: tuple[Any, Any]) -> tuple[Any, tuple[Any, Any]]:
+    """From the worth of being alive after a tick to that before it; and both."""
+    fired, stay = row
+    before = worth * stay + fired
+    return before, (worth, before)
+
+
+def _by_ticks(tables: Tables, slopes: Slopes, by: Tables) -> tuple[Any, Any, Any, Any]:
+    """Slopes by the tables -> by the first four of `Ticks` (tick, pixel)."""
+    by_now = (by.at_once * slopes.at_once_now).sum(axis=2)
+    by_stop = (by.at_once * slopes.at_once_stop).sum(axis=2)
+    staying = ((by.stay + by.after * tables.after) * slopes.stay_now).sum(axis=2)
     return (
-        (found.seen * slopes.seen_now).sum(axis=(2, 3)) + staying + by_now,
-        (found.seen * slopes.seen_stop).sum(axis=(2, 3)) + by_stop,
-        (found.after * tables.stay * slopes.after).sum(axis=2) - by_now - by_stop,
-        (found.again * slopes.again).sum(axis=2),
+        (by.seen * slopes.seen_now).sum(axis=(2, 3)) + staying + by_now,
+        (by.seen * slopes.seen_stop).sum(axis=(2, 3)) + by_stop,
+        (by.after * tables.stay * slopes.after).sum(axis=2) - by_now - by_stop,
+        (by.again * slopes.again).sum(axis=2),
     )
 
 
