@@ -22,6 +22,7 @@ none of them is alive are left out. Axes: (block, tick, pixel), (pixel, order, l
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import eagerpy as ep
@@ -45,6 +46,7 @@ from .triggering import Cycle, within
 
 FADED = 1e-13  # of a population: less is nothing, since denormal numbers would slow everything that follows
 ROWS, PARTS = 128, 16  # pixels that are taken together: so many, or that part of all where this is more
+FIRST = 5  # blocks of the first stage
 MOMENTS = 5  # probability; sums of tick, its squared distance from the mean, charge over the threshold, its square
 
 
@@ -74,6 +76,25 @@ class Scheme(NamedTuple):
     def orders(self) -> int:
         """Hits that a waveform has time for."""
         return min(self.cycle.hits, 1 + (self.columns - 1) // self.kept)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The blocks in two stages: in the first there is time for few hits, and most pixels need no more."""
+        blocks, first = self.ticks // self.failed, min(FIRST, self.ticks // self.failed)
+        few = min(self.orders, 2 + (first * self.failed - 1) // self.kept)  # one of them to come
+        return Stage(0, first, few), Stage(first, blocks, self.orders)
+
+
+class Stage(NamedTuple):
+    """Some blocks."""
+
+    first: int
+    end: int
+    orders: int  # hits that there is time for
+
+    def of(self, tree: Any) -> Any:
+        """What belongs to its blocks."""
+        return map_leaves(lambda values: values[self.first : self.end], tree)
 
 
 class State(NamedTuple):
@@ -131,19 +152,58 @@ def by_rows(function: Callable[[Any], Any], rows: Rows, *trees: Any) -> Any:
 def moments(scheme: Scheme, rows: Rows) -> tuple[Any, Any]:
     """The moments of each hit (pixel, order, moment); and the mean ticks that they count from (pixel, order)."""
     course = course_of(scheme, rows)
-
-    def block(state: State, ticks: Ticks) -> tuple[State, Any]:
-        state, _, seen = through_block(scheme, state, tables_of(ticks, course.chip, scheme.grid))
-        return state, seen
-
-    seen = scan_where(block, course.begin, course.ticks, course.going)[1]
-    seen = seen.reshape((scheme.ticks, -1, scheme.orders, OUTCOMES))
-    time, hits = course.times.reshape((scheme.ticks, -1, 1)), seen[:, :, :, 0]
-    probability, sum_of_ticks = hits.sum(axis=0), (time * hits).sum(axis=0)
+    seen, times, state = [], [], course.begin
+    for stage in scheme.stages:
+        state = with_orders(state, state.busy.shape[2], stage.orders)
+        nothing = ep.zeros(state.alive, (*state.failed.shape, OUTCOMES))
+        state, found = scan_where(
+            partial(_block, course, scheme), state, *stage.of((course.ticks, course.going)), nothing
+        )
+        seen.append(found.reshape((-1, *found.shape[2:])))
+        times.append(stage.of(course.times).reshape((*seen[-1].shape[:2], 1)))
+    probability, sum_of_ticks, charge, square = (
+        _sum(scheme, columns)
+        for columns in (
+            [each[..., 0] for each in seen],
+            [time * each[..., 0] for time, each in zip(times, seen, strict=True)],
+            [each[..., 2] for each in seen],
+            [each[..., 3] for each in seen],
+        )
+    )
     mean = sum_of_ticks / ep.where(probability > 0.0, probability, 1.0)
-    away = time - mean
-    charges = (seen[:, :, :, row].sum(axis=0) for row in (2, 3))
-    return ep.stack([probability, sum_of_ticks, (away * away * hits).sum(axis=0), *charges], axis=2), mean
+    away = [time - mean[:, : each.shape[2]] for time, each in zip(times, seen, strict=True)]
+    spread = _sum(scheme, [far * far * each[..., 0] for far, each in zip(away, seen, strict=True)])
+    return ep.stack([probability, sum_of_ticks, spread, charge, square], axis=2), mean
+
+
+def _sum(scheme: Scheme, columns: list[Any]) -> Any:
+    """The sum of arrays (tick, pixel, some orders) over ticks and arrays. Axes: (pixel, order)."""
+    return sum(more_orders(each.sum(axis=0), 1, each.shape[2], scheme.orders) for each in columns)
+
+
+def _block(course: Course, scheme: Scheme, state: State, ticks: Ticks) -> tuple[State, Any]:
+    """A block: the state after it, and S."""
+    state, _, seen = through_block(scheme, state, tables_of(ticks, course.chip, scheme.grid))
+    return state, seen
+
+
+def with_orders(state: State, before: int, orders: int) -> State:
+    """A state with more hits, which it has none of; or less. Of steps, too, which have (direction * order)."""
+    return State(*(more_orders(each, axis, before, orders) for each, axis in zip(state, (1, 2, 2), strict=True)))
+
+
+def more_orders(values: Any, axis: int, before: int, orders: int) -> Any:
+    """An array of so many `orders`, which has so many `before`, along an axis of (direction * order)."""
+    if before == orders:
+        return values
+    shape = values.shape
+    parted = values.reshape((*shape[:axis], -1, before, *shape[axis + 1 :]))
+    if before < orders:
+        more = (*parted.shape[: axis + 1], orders - before, *shape[axis + 1 :])
+        parted = ep.concatenate([parted, ep.zeros(values, more)], axis=axis + 1)
+    else:
+        parted = parted[(slice(None),) * (axis + 1) + (slice(orders),)]
+    return parted.reshape((*shape[:axis], -1, *shape[axis + 1 :]))
 
 
 def through_block(scheme: Scheme, state: State, tables: Tables) -> tuple[State, Any, Any]:
@@ -152,7 +212,7 @@ def through_block(scheme: Scheme, state: State, tables: Tables) -> tuple[State, 
     begin, later = outer(state.failed, tables.again), outer(after_hit, tables.after * tables.stay)
     alive, population = scan(_tick, state.alive, (begin, ep.expand_dims(tables.stay, 2), later))
     seen = products(population, tables.seen.transpose((0, 1, 3, 2))) + outer(after_hit, tables.at_once)
-    return after_block(scheme, state, alive, seen), population, seen
+    return after_block(scheme, state, alive, seen, alive.shape[1]), population, seen
 
 
 def _tick(alive: Any, row: tuple[Any, Any, Any]) -> tuple[Any, Any]:
@@ -162,9 +222,9 @@ def _tick(alive: Any, row: tuple[Any, Any, Any]) -> tuple[Any, Any]:
     return cleared(alive * stay + later, FADED), alive
 
 
-def after_block(scheme: Scheme, state: State, alive: Any, seen: Any) -> State:
+def after_block(scheme: Scheme, state: State, alive: Any, seen: Any, orders: int) -> State:
     """The state after a block, of what was `seen` in it (tick, pixel, order, outcome); of steps (direction, order)."""
-    busy = ep.concatenate([state.busy[scheme.failed :], _next_order(seen[:, :, :, 0], scheme.orders)], axis=0)
+    busy = ep.concatenate([state.busy[scheme.failed :], _next_order(seen[:, :, :, 0], orders)], axis=0)
     return State(alive, busy, seen[:, :, :, 1])
 
 
@@ -215,7 +275,7 @@ def in_blocks(scheme: Scheme, values: Any) -> Any:
 
 def _begin(scheme: Scheme, like: Any) -> State:
     """Every pixel begins as if hit zero ended its busy time at the first tick."""
-    pixels, orders = like.shape[0], scheme.orders
+    pixels, orders = like.shape[0], scheme.stages[0].orders
     tick, order = (to_real(ep.arange(like, count), like) for count in (scheme.kept, orders))
     first = ep.where(tick.reshape((-1, 1, 1)) + order.reshape((1, 1, -1)) < 0.5, 1.0, 0.0) * ep.ones(
         like, (1, pixels, 1)

@@ -15,6 +15,7 @@ from .backend import map_leaves
 from .backend.operations import add_along, scan, scan_where, take_along
 from .firing import OUTCOMES, Slopes, Tables, Ticks, slopes_of, tables_of
 from .renewal import (
+    MOMENTS,
     Course,
     Rows,
     Scheme,
@@ -22,16 +23,18 @@ from .renewal import (
     after_block,
     course_of,
     in_blocks,
+    more_orders,
     outer,
     products,
     through_block,
     views,
+    with_orders,
 )
 
 
 def push(scheme: Scheme, rows: Rows, mean: Any, step: Any) -> Any:
     """How the moments move with the waveforms, `step` (pixel, direction, tick): (pixel, direction, order, moment)."""
-    (pixels, directions, _), orders, course = step.shape, scheme.orders, course_of(scheme, rows)
+    (pixels, directions, _), course = step.shape, course_of(scheme, rows)
     index = ep.tile(ep.expand_dims(course.index, 1), (1, directions, 1)).reshape((pixels * directions, -1))
     steps = take_along(step.reshape((pixels * directions, -1)), index)
     steps = steps.reshape((pixels, directions, -1)).transpose((2, 0, 1))
@@ -39,15 +42,24 @@ def push(scheme: Scheme, rows: Rows, mean: Any, step: Any) -> Any:
 
     def block(states: tuple[State, State], row: tuple[Ticks, tuple[Any, ...], Any]) -> tuple[Any, Any]:
         states, moved = _block_moved(course, scheme, states, *row[:2])
-        moved = moved.reshape((*moved.shape[:2], directions, orders, OUTCOMES))
-        return states, _moments_moved(moved, row[2], mean)
+        moved = moved.reshape((*moved.shape[:2], directions, -1, OUTCOMES))
+        return states, _moments_moved(moved, row[2], mean[:, : moved.shape[3]])
 
-    still = State(*(ep.zeros_like(each) for each in course.begin))
-    none = State(
-        ep.tile(still.alive, (1, directions, 1)),
-        *(ep.tile(each, (1, 1, directions)) for each in still[1:]),
-    )
-    return scan_where(block, (course.begin, none), (course.ticks, steps, course.times), course.going)[1].sum(axis=0)
+    total, state, moved = 0.0, course.begin, _at_rest(course.begin, directions)
+    for stage in scheme.stages:
+        before = state.busy.shape[2]
+        state, moved = (with_orders(each, before, stage.orders) for each in (state, moved))
+        nothing = ep.zeros(step, (pixels, directions, stage.orders, MOMENTS))
+        given, going = stage.of(((course.ticks, steps, course.times), course.going))
+        (state, moved), found = scan_where(block, (state, moved), given, going, nothing)
+        total = total + more_orders(found.sum(axis=0), 2, stage.orders, scheme.orders)
+    return total
+
+
+def _at_rest(state: State, directions: int) -> State:
+    """Steps of a state that does not move."""
+    alive, *others = (ep.zeros_like(each) for each in state)
+    return State(ep.tile(alive, (1, directions, 1)), *(ep.tile(each, (1, 1, directions)) for each in others))
 
 
 def _block_moved(
@@ -67,7 +79,7 @@ def _block_moved(
     by_stop = products(population, slopes.seen_stop.transpose((0, 1, 3, 2))) + outer(hit, slopes.at_once_stop)
     by_after = outer(hit, -1.0 * (slopes.at_once_now + slopes.at_once_stop))
     seen = seen + _each_way(now, by_now) + _each_way(stop, by_stop) + _each_way(after, by_after)
-    return (state_after, after_block(scheme, moved, alive, seen)), seen
+    return (state_after, after_block(scheme, moved, alive, seen, population.shape[2])), seen
 
 
 def _tick_moved(alive: Any, row: tuple[Any, Any, Any]) -> tuple[Any, Any]:
@@ -94,25 +106,38 @@ def _moments_moved(seen: Any, time: Any, mean: Any) -> Any:
 def pull(scheme: Scheme, rows: Rows, mean: Any, slope: Any) -> Any:
     """The transposed of `push`: slopes by the moments (pixel, order, moment) -> by the waveforms (pixel, tick)."""
     course = course_of(scheme, rows)
-    states = _states(scheme, course)
 
     def block(worth: State, row: tuple[Ticks, State, Any]) -> tuple[State, tuple[Any, ...]]:
-        return _block_back(course, scheme, worth, row[0], row[1], _slopes_of_outcomes(slope, row[2], mean))
+        orders = worth.busy.shape[2]
+        by_seen = _slopes_of_outcomes(slope[:, :orders], row[2], mean[:, :orders])
+        return _block_back(course, scheme, worth, row[0], row[1], by_seen)
 
-    nothing = State(*(ep.zeros_like(each) for each in course.begin))
-    back = map_leaves(lambda values: ep.flip(values, 0), (course.ticks, states, course.times))
-    found = scan_where(block, nothing, back, ep.flip(course.going, 0))[1]
-    by_view = (ep.flip(each, 0).reshape((scheme.ticks, -1)) for each in found)
+    end, states = _states(scheme, course)
+    found, worth = [], State(*(ep.zeros_like(each) for each in end))
+    nothing = (ep.zeros_like(course.times[0]),) * 4
+    for stage, state in zip(reversed(scheme.stages), reversed(states), strict=True):
+        worth = with_orders(worth, worth.busy.shape[2], stage.orders)
+        ticks, times, going = stage.of((course.ticks, course.times, course.going))
+        *given, going = map_leaves(lambda values: ep.flip(values, 0), (ticks, state, times, going))
+        worth, columns = scan_where(block, worth, tuple(given), going, nothing)
+        found.insert(0, tuple(ep.flip(each, 0).reshape((-1, each.shape[2])) for each in columns))
+    by_view = (ep.concatenate(list(columns), axis=0) for columns in zip(*found, strict=True))
     return add_along(_views_back(scheme, *by_view).transpose((1, 0)), course.index, scheme.columns)
 
 
-def _states(scheme: Scheme, course: Course) -> State:
-    """The state before each block."""
+def _states(scheme: Scheme, course: Course) -> tuple[State, list[State]]:
+    """The last state, and those before each block of each stage."""
 
     def block(state: State, ticks: Ticks) -> tuple[State, State]:
         return through_block(scheme, state, tables_of(ticks, course.chip, scheme.grid))[0], state
 
-    return scan_where(block, course.begin, course.ticks, course.going)[1]
+    state, states = course.begin, []
+    for stage in scheme.stages:
+        state = with_orders(state, state.busy.shape[2], stage.orders)
+        nothing = State(*(ep.zeros_like(each) for each in state))
+        state, found = scan_where(block, state, *stage.of((course.ticks, course.going)), nothing)
+        states.append(found)
+    return state, states
 
 
 def _slopes_of_outcomes(slope: Any, time: Any, mean: Any) -> Any:

@@ -138,10 +138,8 @@ def scan_while(step: Callable[[Any, Any], tuple], going: Callable[[Any], Any], c
     return map_leaves(ep.astensor, outputs)
 
 
-def scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any) -> tuple:
-    native, (carry, inputs, wanted) = _on_arrays(step), unwrap((carry, inputs, wanted))
-    shapes = jax.eval_shape(native, carry, jax.tree.map(lambda rows: rows[0], inputs))[1]
-    nothing = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+def scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any, nothing: Any) -> tuple:
+    native, (carry, inputs, wanted, nothing) = _on_arrays(step), unwrap((carry, inputs, wanted, nothing))
 
     def body(carry: Any, row: Any) -> tuple:
         return jax.lax.cond(row[0], native, lambda carry, _: (carry, nothing), carry, row[1])

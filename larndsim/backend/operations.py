@@ -186,27 +186,25 @@ def scan_while(step: Callable[[Any, Any], tuple], going: Callable[[Any], Any], c
     return scan_here(step, going, carry, inputs) if scan_here else _scan(step, carry, inputs, going)[1]
 
 
-def scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any) -> tuple:
-    """The same as `scan`, where rows that are not `wanted` (rows,) change nothing and give zeros: they are left out.
+def scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any, nothing: Any) -> tuple:
+    """The same as `scan`, but for rows that are not `wanted` (rows,): they change nothing, and give `nothing`.
 
-    One of them may be computed all the same. For derivatives that are written down: none passes through.
+    For derivatives that are written down: none passes through.
     """
-    native = _native(wanted)
-    scan_here = getattr(native, "scan_where", _scan_where)
-    return scan_here(step, carry, inputs, wanted)
+    scan_here = getattr(_native(wanted), "scan_where", _scan_where)
+    return scan_here(step, carry, inputs, wanted, nothing)
 
 
-def _scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any) -> tuple:
+def _scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any, nothing: Any) -> tuple:
     """Row by row, in Python."""
-    outputs: list[Any] = []
+    outputs = []
     for number in range(wanted.shape[0]):
-        if outputs and not wanted[number]:
-            outputs.append(map_leaves(ep.zeros_like, outputs[0]))
-            continue
-        carry, output = step(carry, map_leaves(itemgetter(number), inputs))
+        output = nothing
+        if wanted[number]:
+            carry, output = step(carry, map_leaves(itemgetter(number), inputs))
         outputs.append(output)
     columns = zip(*map(leaves, outputs), strict=True)
-    return carry, with_leaves(outputs[0], [ep.stack(column) for column in columns])
+    return carry, with_leaves(nothing, [ep.stack(column) for column in columns])
 
 
 def _scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, going: Callable[[Any], Any]) -> tuple:
