@@ -29,13 +29,14 @@ from typing import Any, NamedTuple
 import eagerpy as ep
 import numpy as np
 
-from .backend.operations import bell, erfc, floor, to_real
+from .backend.operations import bell, computed_once, erfc, floor, to_real
 from .detector import Electronics
 from .noise import Widths
 
 REACH = 5.0  # widths of noise that are followed: beyond lie 3e-7 at each end
 STEPS = 3.0, 0.6  # steps to a width of the reset noise; widths of the comparator's noise to a step, at most
 FAINT = 4.5  # where erfc is held (1e-10 there): denormal numbers would slow everything that follows a hundredfold
+VECTOR = 16  # numbers that a processor takes at once: loops over multiples of them are the fastest
 OUTCOMES = 4  # kept, failed, charge above the threshold where kept, and its square
 
 
@@ -43,7 +44,7 @@ class Grid(NamedTuple):
     """How many levels there are."""
 
     levels: int  # of the ring
-    resets: int  # levels on either side of the mean of those that begin together
+    resets: int  # levels of attempts that begin together
 
     @classmethod
     def of(cls, electronics: Electronics) -> Grid:
@@ -55,7 +56,8 @@ class Grid(NamedTuple):
         threshold = np.asarray(settings.threshold)
         below = np.maximum(REACH * comparator, REACH * reset - threshold)
         levels = np.ceil((below + threshold + REACH * reset) / step) + 2
-        return cls(int(levels.max()), int(np.ceil(REACH * reset / step).max()))
+        resets = np.ceil(2.0 * REACH * reset / step / VECTOR) * VECTOR
+        return cls(int(levels.max()), int(resets.max()))
 
 
 class Chip(NamedTuple):
@@ -124,12 +126,12 @@ def tables_of(ticks: Ticks, chip: Chip, grid: Grid) -> Tables:
     number, same = ring_of(ticks, grid)
     level = number * ep.expand_dims(chip.step, 1)
     now, stop, after, again, live = _columns(ticks)
-    fire = fires(now - level, chip) * live
+    fire = computed_once((fires(now - level, chip) * live,))[0]
     after_hit, after_failure = (density(level - base, chip) for base in (after, again))
     base, weight = _begins(after, chip, grid)
     at_once = outcomes(fires(now - base, chip) * live * weight, stop - base, chip)
     seen = ep.stack(outcomes(fire, stop - level, chip), axis=2)
-    return Tables(seen, (1.0 - fire) * same, after_hit, after_failure, _sums(at_once))
+    return computed_once(Tables(seen, (1.0 - fire) * same, after_hit, after_failure, _sums(at_once)))
 
 
 def slopes_of(ticks: Ticks, chip: Chip, grid: Grid) -> Slopes:
@@ -137,7 +139,7 @@ def slopes_of(ticks: Ticks, chip: Chip, grid: Grid) -> Slopes:
     number, same = ring_of(ticks, grid)
     level = number * ep.expand_dims(chip.step, 1)
     now, stop, after, again, live = _columns(ticks)
-    fire, slope = fires(now - level, chip) * live, firing_slope(now - level, chip) * live
+    fire, slope = computed_once((fires(now - level, chip) * live, firing_slope(now - level, chip) * live))
     seen_now = ep.stack(outcomes(slope, stop - level, chip), axis=2)
     seen_stop = ep.stack(outcome_slopes(fire, stop - level, chip), axis=2)
     after_hit, after_failure = (density_slope(level - base, chip) for base in (after, again))
@@ -146,7 +148,9 @@ def slopes_of(ticks: Ticks, chip: Chip, grid: Grid) -> Slopes:
     at_once_now = outcomes(firing_slope(now - base, chip) * weight, stop - base, chip)
     at_once_stop = outcome_slopes(fires(now - base, chip) * weight, stop - base, chip)
     begins = after_hit, after_failure
-    return Slopes(seen_now, seen_stop, -1.0 * slope * same, *begins, _sums(at_once_now), _sums(at_once_stop))
+    return computed_once(
+        Slopes(seen_now, seen_stop, -1.0 * slope * same, *begins, _sums(at_once_now), _sums(at_once_stop))
+    )
 
 
 def _columns(ticks: Ticks) -> tuple[Any, ...]:
@@ -159,13 +163,14 @@ def _begins(base: Any, chip: Chip, grid: Grid) -> tuple[Any, Any]:
 
     Axes: (tick, pixel, reset), (pixel, reset).
     """
-    steps = to_real(ep.arange(chip.step, -grid.resets, grid.resets + 1), chip.step)
+    steps = to_real(ep.arange(chip.step, grid.resets), chip.step) - 0.5 * (grid.resets - 1)
     reset = steps * ep.expand_dims(chip.step, 1)
     return base + ep.expand_dims(chip.threshold, 1) - reset, _bell(reset, chip.reset) * ep.expand_dims(chip.step, 1)
 
 
 def _sums(columns: list[Any]) -> Any:
-    return ep.stack([column.sum(axis=-1) for column in columns], axis=-1)
+    """Sums over levels, as the last axis."""
+    return ep.stack([column.sum(axis=-1) for column in computed_once(tuple(columns))], axis=-1)
 
 
 def lowest_levels(highest: Any, chip: Chip) -> Any:
@@ -210,14 +215,15 @@ def outcomes(weight: Any, z: Any, chip: Chip) -> list[Any]:
     """Of so many attempts that fired, by charge at the end of integration over the level, `z` (tick, pixel, level)."""
     s2 = ep.expand_dims(chip.uncorrelated * chip.uncorrelated, 1)
     rest = 2.0 - s2 / ep.expand_dims(chip.comparator * chip.comparator, 1)
-    kept, slope = weight * fires(z, chip), weight * firing_slope(z, chip) * s2
+    kept, slope = computed_once((weight * fires(z, chip), weight * firing_slope(z, chip) * s2))
     return [kept, weight - kept, z * kept + slope, (z * z + s2) * kept + rest * z * slope]
 
 
 def outcome_slopes(weight: Any, z: Any, chip: Chip) -> list[Any]:
     """How they move with `z`."""
     s2, all2 = (ep.expand_dims(width * width, 1) for width in (chip.uncorrelated, chip.comparator))
-    rest, kept, slope = 2.0 - s2 / all2, weight * fires(z, chip), weight * firing_slope(z, chip)
+    rest = 2.0 - s2 / all2
+    kept, slope = computed_once((weight * fires(z, chip), weight * firing_slope(z, chip)))
     charge = kept + (rest - 1.0) * z * slope
     square = 2.0 * z * kept + (z * z + s2 + rest * s2 * (1.0 - z * z / all2)) * slope
     return [slope, -1.0 * slope, charge, square]

@@ -40,7 +40,7 @@ from .backend.operations import (
     take_along,
     to_real,
 )
-from .firing import OUTCOMES, Chip, Grid, Tables, Ticks, lowest_levels, tables_of
+from .firing import Chip, Grid, Tables, Ticks, lowest_levels, tables_of
 from .noise import Widths
 from .triggering import Cycle, within
 
@@ -151,40 +151,36 @@ def by_rows(function: Callable[[Any], Any], rows: Rows, *trees: Any) -> Any:
 
 def moments(scheme: Scheme, rows: Rows) -> tuple[Any, Any]:
     """The moments of each hit (pixel, order, moment); and the mean ticks that they count from (pixel, order)."""
-    course = course_of(scheme, rows)
-    seen, times, state = [], [], course.begin
+    course, found = course_of(scheme, rows), []
+    state = course.begin
     for stage in scheme.stages:
         state = with_orders(state, state.busy.shape[2], stage.orders)
-        nothing = ep.zeros(state.alive, (*state.failed.shape, OUTCOMES))
-        state, found = scan_where(
-            partial(_block, course, scheme), state, *stage.of((course.ticks, course.going)), nothing
-        )
-        seen.append(found.reshape((-1, *found.shape[2:])))
-        times.append(stage.of(course.times).reshape((*seen[-1].shape[:2], 1)))
-    probability, sum_of_ticks, charge, square = (
-        _sum(scheme, columns)
-        for columns in (
-            [each[..., 0] for each in seen],
-            [time * each[..., 0] for time, each in zip(times, seen, strict=True)],
-            [each[..., 2] for each in seen],
-            [each[..., 3] for each in seen],
-        )
-    )
+        nothing = ep.zeros(state.alive, (*state.alive.shape[:2], MOMENTS))
+        ticks, going = stage.of((course.ticks, course.going))
+        state, columns = scan_where(partial(_block, course, scheme), state, ticks, going, nothing)
+        found.append(more_orders(columns, 2, stage.orders, scheme.orders))
+    # those of each block count from its middle
+    hits, ticks, squares, charge, square = (ep.concatenate(found, axis=0)[..., row] for row in range(MOMENTS))
+    middle = ep.expand_dims(0.5 * (course.times[:, 0] + course.times[:, -1]), 2)
+    probability, sum_of_ticks = hits.sum(axis=0), (ticks + middle * hits).sum(axis=0)
     mean = sum_of_ticks / ep.where(probability > 0.0, probability, 1.0)
-    away = [time - mean[:, : each.shape[2]] for time, each in zip(times, seen, strict=True)]
-    spread = _sum(scheme, [far * far * each[..., 0] for far, each in zip(away, seen, strict=True)])
-    return ep.stack([probability, sum_of_ticks, spread, charge, square], axis=2), mean
-
-
-def _sum(scheme: Scheme, columns: list[Any]) -> Any:
-    """The sum of arrays (tick, pixel, some orders) over ticks and arrays. Axes: (pixel, order)."""
-    return sum(more_orders(each.sum(axis=0), 1, each.shape[2], scheme.orders) for each in columns)
+    away = middle - mean
+    spread = (squares + 2.0 * away * ticks + away * away * hits).sum(axis=0)
+    return ep.stack([probability, sum_of_ticks, spread, charge.sum(axis=0), square.sum(axis=0)], axis=2), mean
 
 
 def _block(course: Course, scheme: Scheme, state: State, ticks: Ticks) -> tuple[State, Any]:
-    """A block: the state after it, and S."""
+    """A block: the state after it, and the moments of its hits, with ticks from its middle (pixel, order, moment)."""
     state, _, seen = through_block(scheme, state, tables_of(ticks, course.chip, scheme.grid))
-    return state, seen
+    time = to_real(ep.arange(seen, scheme.failed), seen) - 0.5 * (scheme.failed - 1)
+    return state, sums_over_ticks(seen, time.reshape((-1, 1, 1)), time.reshape((-1, 1, 1)))
+
+
+def sums_over_ticks(seen: Any, time: Any, away: Any) -> Any:
+    """The moments of S (tick, ..., outcome) -> (..., moment); `away` is the time from which its square counts."""
+    hits = seen[..., 0]
+    columns = (hits, time * hits, away * away * hits, seen[..., 2], seen[..., 3])
+    return ep.stack([column.sum(axis=0) for column in columns], axis=-1)
 
 
 def with_orders(state: State, before: int, orders: int) -> State:

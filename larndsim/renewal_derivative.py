@@ -26,6 +26,7 @@ from .renewal import (
     more_orders,
     outer,
     products,
+    sums_over_ticks,
     through_block,
     views,
     with_orders,
@@ -43,7 +44,8 @@ def push(scheme: Scheme, rows: Rows, mean: Any, step: Any) -> Any:
     def block(states: tuple[State, State], row: tuple[Ticks, tuple[Any, ...], Any]) -> tuple[Any, Any]:
         states, moved = _block_moved(course, scheme, states, *row[:2])
         moved = moved.reshape((*moved.shape[:2], directions, -1, OUTCOMES))
-        return states, _moments_moved(moved, row[2], mean[:, : moved.shape[3]])
+        time = row[2].reshape((*row[2].shape, 1, 1))
+        return states, sums_over_ticks(moved, time, time - ep.expand_dims(mean[:, : moved.shape[3]], 1))
 
     total, state, moved = 0.0, course.begin, _at_rest(course.begin, directions)
     for stage in scheme.stages:
@@ -93,14 +95,6 @@ def _each_way(step: Any, values: Any) -> Any:
     """(tick, pixel, direction), (tick, pixel, order, ...) -> their products (tick, pixel, direction * order, ...)."""
     step = step.reshape((*step.shape, *(1,) * (values.ndim - 2)))
     return (step * ep.expand_dims(values, 2)).reshape((*values.shape[:2], -1, *values.shape[3:]))
-
-
-def _moments_moved(seen: Any, time: Any, mean: Any) -> Any:
-    """Steps of S (tick, pixel, direction, order, outcome) -> of the moments (pixel, direction, order, moment)."""
-    hits, time = seen[..., 0], time.reshape((*time.shape, 1, 1))
-    away = time - ep.expand_dims(mean, 1)
-    columns = (hits, time * hits, away * away * hits, seen[..., 2], seen[..., 3])
-    return ep.stack([column.sum(axis=0) for column in columns], axis=-1)
 
 
 def pull(scheme: Scheme, rows: Rows, mean: Any, slope: Any) -> Any:

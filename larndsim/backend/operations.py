@@ -131,6 +131,12 @@ def constant(tensor: Any) -> Any:
     return ep.astensor(_native(tensor).constant(tensor.raw))
 
 
+def computed_once(tree: Any) -> Any:
+    """The same tensors: a compiler does not compute them again wherever they are used, to save memory."""
+    native = _native(next(leaves(tree)))
+    return native.computed_once(tree) if hasattr(native, "computed_once") else tree
+
+
 def log_sum_exp(values: Any, axis: int) -> Any:
     """The logarithm of the sum of the exponentials along an axis; no finite value overflows."""
     return ep.astensor(_native(values).log_sum_exp(values.raw, axis))
