@@ -46,7 +46,6 @@ from .triggering import Cycle, within
 
 FADED = 1e-13  # of a population: less is nothing, since denormal numbers would slow everything that follows
 ROWS, PARTS = 128, 16  # pixels that are taken together: so many, or that part of all where this is more
-FIRST = 5  # blocks of the first stage
 MOMENTS = 5  # probability; sums of tick, its squared distance from the mean, charge over the threshold, its square
 
 
@@ -76,25 +75,6 @@ class Scheme(NamedTuple):
     def orders(self) -> int:
         """Hits that a waveform has time for."""
         return min(self.cycle.hits, 1 + (self.columns - 1) // self.kept)
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """The blocks in two stages: in the first there is time for few hits, and most pixels need no more."""
-        blocks, first = self.ticks // self.failed, min(FIRST, self.ticks // self.failed)
-        few = min(self.orders, 2 + (first * self.failed - 1) // self.kept)  # one of them to come
-        return Stage(0, first, few), Stage(first, blocks, self.orders)
-
-
-class Stage(NamedTuple):
-    """Some blocks."""
-
-    first: int
-    end: int
-    orders: int  # hits that there is time for
-
-    def of(self, tree: Any) -> Any:
-        """What belongs to its blocks."""
-        return map_leaves(lambda values: values[self.first : self.end], tree)
 
 
 class State(NamedTuple):
@@ -151,16 +131,10 @@ def by_rows(function: Callable[[Any], Any], rows: Rows, *trees: Any) -> Any:
 
 def moments(scheme: Scheme, rows: Rows) -> tuple[Any, Any]:
     """The moments of each hit (pixel, order, moment); and the mean ticks that they count from (pixel, order)."""
-    course, found = course_of(scheme, rows), []
-    state = course.begin
-    for stage in scheme.stages:
-        state = with_orders(state, state.busy.shape[2], stage.orders)
-        nothing = ep.zeros(state.alive, (*state.alive.shape[:2], MOMENTS))
-        ticks, going = stage.of((course.ticks, course.going))
-        state, columns = scan_where(partial(_block, course, scheme), state, ticks, going, nothing)
-        found.append(more_orders(columns, 2, stage.orders, scheme.orders))
-    # those of each block count from its middle
-    hits, ticks, squares, charge, square = (ep.concatenate(found, axis=0)[..., row] for row in range(MOMENTS))
+    course = course_of(scheme, rows)
+    nothing = ep.zeros(rows.charge, (rows.charge.shape[0], scheme.orders, MOMENTS))
+    found = scan_where(partial(_block, course, scheme), course.begin, course.ticks, course.going, nothing)[1]
+    hits, ticks, squares, charge, square = (found[..., row] for row in range(MOMENTS))  # ticks from a block's middle
     middle = ep.expand_dims(0.5 * (course.times[:, 0] + course.times[:, -1]), 2)
     probability, sum_of_ticks = hits.sum(axis=0), (ticks + middle * hits).sum(axis=0)
     mean = sum_of_ticks / ep.where(probability > 0.0, probability, 1.0)
@@ -183,32 +157,13 @@ def sums_over_ticks(seen: Any, time: Any, away: Any) -> Any:
     return ep.stack([column.sum(axis=0) for column in columns], axis=-1)
 
 
-def with_orders(state: State, before: int, orders: int) -> State:
-    """A state with more hits, which it has none of; or less. Of steps, too, which have (direction * order)."""
-    return State(*(more_orders(each, axis, before, orders) for each, axis in zip(state, (1, 2, 2), strict=True)))
-
-
-def more_orders(values: Any, axis: int, before: int, orders: int) -> Any:
-    """An array of so many `orders`, which has so many `before`, along an axis of (direction * order)."""
-    if before == orders:
-        return values
-    shape = values.shape
-    parted = values.reshape((*shape[:axis], -1, before, *shape[axis + 1 :]))
-    if before < orders:
-        more = (*parted.shape[: axis + 1], orders - before, *shape[axis + 1 :])
-        parted = ep.concatenate([parted, ep.zeros(values, more)], axis=axis + 1)
-    else:
-        parted = parted[(slice(None),) * (axis + 1) + (slice(orders),)]
-    return parted.reshape((*shape[:axis], -1, *shape[axis + 1 :]))
-
-
 def through_block(scheme: Scheme, state: State, tables: Tables) -> tuple[State, Any, Any]:
     """The state after a block, and its y (tick, pixel, order, level) and S (tick, pixel, order, outcome)."""
     after_hit = state.busy[: scheme.failed]
     begin, later = outer(state.failed, tables.again), outer(after_hit, tables.after * tables.stay)
     alive, population = scan(_tick, state.alive, (begin, ep.expand_dims(tables.stay, 2), later))
     seen = products(population, tables.seen.transpose((0, 1, 3, 2))) + outer(after_hit, tables.at_once)
-    return after_block(scheme, state, alive, seen, alive.shape[1]), population, seen
+    return after_block(scheme, state, alive, seen), population, seen
 
 
 def _tick(alive: Any, row: tuple[Any, Any, Any]) -> tuple[Any, Any]:
@@ -218,9 +173,9 @@ def _tick(alive: Any, row: tuple[Any, Any, Any]) -> tuple[Any, Any]:
     return cleared(alive * stay + later, FADED), alive
 
 
-def after_block(scheme: Scheme, state: State, alive: Any, seen: Any, orders: int) -> State:
+def after_block(scheme: Scheme, state: State, alive: Any, seen: Any) -> State:
     """The state after a block, of what was `seen` in it (tick, pixel, order, outcome); of steps (direction, order)."""
-    busy = ep.concatenate([state.busy[scheme.failed :], _next_order(seen[:, :, :, 0], orders)], axis=0)
+    busy = ep.concatenate([state.busy[scheme.failed :], _next_order(seen[:, :, :, 0], scheme.orders)], axis=0)
     return State(alive, busy, seen[:, :, :, 1])
 
 
@@ -271,7 +226,7 @@ def in_blocks(scheme: Scheme, values: Any) -> Any:
 
 def _begin(scheme: Scheme, like: Any) -> State:
     """Every pixel begins as if hit zero ended its busy time at the first tick."""
-    pixels, orders = like.shape[0], scheme.stages[0].orders
+    pixels, orders = like.shape[0], scheme.orders
     tick, order = (to_real(ep.arange(like, count), like) for count in (scheme.kept, orders))
     first = ep.where(tick.reshape((-1, 1, 1)) + order.reshape((1, 1, -1)) < 0.5, 1.0, 0.0) * ep.ones(
         like, (1, pixels, 1)

@@ -23,13 +23,11 @@ from .renewal import (
     after_block,
     course_of,
     in_blocks,
-    more_orders,
     outer,
     products,
     sums_over_ticks,
     through_block,
     views,
-    with_orders,
 )
 
 
@@ -43,19 +41,13 @@ def push(scheme: Scheme, rows: Rows, mean: Any, step: Any) -> Any:
 
     def block(states: tuple[State, State], row: tuple[Ticks, tuple[Any, ...], Any]) -> tuple[Any, Any]:
         states, moved = _block_moved(course, scheme, states, *row[:2])
-        moved = moved.reshape((*moved.shape[:2], directions, -1, OUTCOMES))
+        moved = moved.reshape((*moved.shape[:2], directions, scheme.orders, OUTCOMES))
         time = row[2].reshape((*row[2].shape, 1, 1))
-        return states, sums_over_ticks(moved, time, time - ep.expand_dims(mean[:, : moved.shape[3]], 1))
+        return states, sums_over_ticks(moved, time, time - ep.expand_dims(mean, 1))
 
-    total, state, moved = 0.0, course.begin, _at_rest(course.begin, directions)
-    for stage in scheme.stages:
-        before = state.busy.shape[2]
-        state, moved = (with_orders(each, before, stage.orders) for each in (state, moved))
-        nothing = ep.zeros(step, (pixels, directions, stage.orders, MOMENTS))
-        given, going = stage.of(((course.ticks, steps, course.times), course.going))
-        (state, moved), found = scan_where(block, (state, moved), given, going, nothing)
-        total = total + more_orders(found.sum(axis=0), 2, stage.orders, scheme.orders)
-    return total
+    begin = course.begin, _at_rest(course.begin, directions)
+    nothing = ep.zeros(step, (pixels, directions, scheme.orders, MOMENTS))
+    return scan_where(block, begin, (course.ticks, steps, course.times), course.going, nothing)[1].sum(axis=0)
 
 
 def _at_rest(state: State, directions: int) -> State:
@@ -81,7 +73,7 @@ def _block_moved(
     by_stop = products(population, slopes.seen_stop.transpose((0, 1, 3, 2))) + outer(hit, slopes.at_once_stop)
     by_after = outer(hit, -1.0 * (slopes.at_once_now + slopes.at_once_stop))
     seen = seen + _each_way(now, by_now) + _each_way(stop, by_stop) + _each_way(after, by_after)
-    return (state_after, after_block(scheme, moved, alive, seen, population.shape[2])), seen
+    return (state_after, after_block(scheme, moved, alive, seen)), seen
 
 
 def _tick_moved(alive: Any, row: tuple[Any, Any, Any]) -> tuple[Any, Any]:
@@ -102,36 +94,24 @@ def pull(scheme: Scheme, rows: Rows, mean: Any, slope: Any) -> Any:
     course = course_of(scheme, rows)
 
     def block(worth: State, row: tuple[Ticks, State, Any]) -> tuple[State, tuple[Any, ...]]:
-        orders = worth.busy.shape[2]
-        by_seen = _slopes_of_outcomes(slope[:, :orders], row[2], mean[:, :orders])
-        return _block_back(course, scheme, worth, row[0], row[1], by_seen)
+        return _block_back(course, scheme, worth, row[0], row[1], _slopes_of_outcomes(slope, row[2], mean))
 
-    end, states = _states(scheme, course)
-    found, worth = [], State(*(ep.zeros_like(each) for each in end))
-    nothing = (ep.zeros_like(course.times[0]),) * 4
-    for stage, state in zip(reversed(scheme.stages), reversed(states), strict=True):
-        worth = with_orders(worth, worth.busy.shape[2], stage.orders)
-        ticks, times, going = stage.of((course.ticks, course.times, course.going))
-        *given, going = map_leaves(lambda values: ep.flip(values, 0), (ticks, state, times, going))
-        worth, columns = scan_where(block, worth, tuple(given), going, nothing)
-        found.insert(0, tuple(ep.flip(each, 0).reshape((-1, each.shape[2])) for each in columns))
-    by_view = (ep.concatenate(list(columns), axis=0) for columns in zip(*found, strict=True))
+    worth, nothing = State(*(ep.zeros_like(each) for each in course.begin)), (ep.zeros_like(course.times[0]),) * 4
+    given = course.ticks, _states(scheme, course), course.times, course.going
+    *back, going = map_leaves(lambda values: ep.flip(values, 0), given)
+    found = scan_where(block, worth, tuple(back), going, nothing)[1]
+    by_view = (ep.flip(each, 0).reshape((scheme.ticks, -1)) for each in found)
     return add_along(_views_back(scheme, *by_view).transpose((1, 0)), course.index, scheme.columns)
 
 
-def _states(scheme: Scheme, course: Course) -> tuple[State, list[State]]:
-    """The last state, and those before each block of each stage."""
+def _states(scheme: Scheme, course: Course) -> State:
+    """The state before each block."""
 
     def block(state: State, ticks: Ticks) -> tuple[State, State]:
         return through_block(scheme, state, tables_of(ticks, course.chip, scheme.grid))[0], state
 
-    state, states = course.begin, []
-    for stage in scheme.stages:
-        state = with_orders(state, state.busy.shape[2], stage.orders)
-        nothing = State(*(ep.zeros_like(each) for each in state))
-        state, found = scan_where(block, state, *stage.of((course.ticks, course.going)), nothing)
-        states.append(found)
-    return state, states
+    nothing = State(*(ep.zeros_like(each) for each in course.begin))
+    return scan_where(block, course.begin, course.ticks, course.going, nothing)[1]
 
 
 def _slopes_of_outcomes(slope: Any, time: Any, mean: Any) -> Any:

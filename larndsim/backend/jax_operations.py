@@ -145,7 +145,9 @@ def computed_once(tree: Any) -> Any:
     def looped(values: Any) -> Any:
         one = jax.tree.leaves(values)[0].ravel()[0]
         start = (one == NEVER, values)
-        return jax.lax.while_loop(lambda state: state[0], lambda state: (False, jax.tree.map(jnp.negative, state[1])), start)[1]
+        return jax.lax.while_loop(
+            lambda state: state[0], lambda state: (False, jax.tree.map(jnp.negative, state[1])), start
+        )[1]
 
     with jax.disable_jit(False):
         values = jax.lax.platform_dependent(unwrap(tree), cpu=looped, default=jax.lax.optimization_barrier)
