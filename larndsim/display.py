@@ -375,7 +375,8 @@ def _draw_hits(axis: Any, hits: np.ndarray, seen_at: np.ndarray, end: np.ndarray
     """When the threshold was seen, and what was digitised; of hits that are only likely the means and spreads."""
     for index in range(len(hits)):
         chance, charge = _probability(hits)[index], hits["charge"][index] / 1e3
-        labels: Any = ("threshold seen", "hit, as digitised") if index == 0 else (None, None)
+        what = "hit, mean and spread" if _predicted(hits) else "hit, as digitised"
+        labels: Any = ("threshold seen", what) if index == 0 else (None, None)
         axis.vlines(seen_at[index], 0, charge, color=HIT, lw=0.9, ls=":", alpha=chance, label=labels[0])
         spread = {}
         if _predicted(hits):

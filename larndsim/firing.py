@@ -34,9 +34,9 @@ from .detector import Electronics
 from .noise import Widths
 
 REACH = 5.0  # widths of noise that are followed: beyond lie 3e-7 at each end
-STEPS = 3.0, 0.6  # steps to a width of the reset noise; widths of the comparator's noise to a step, at most
+STEPS = 3.0, 0.5  # steps to a width of the reset noise; widths of the comparator's noise to a step, at most
 FAINT = 4.5  # where erfc is held (1e-10 there): denormal numbers would slow everything that follows a hundredfold
-VECTOR = 16  # numbers that a processor takes at once: loops over multiples of them are the fastest
+VECTOR = 8  # numbers that a processor takes at once: loops over multiples of them are the fastest
 OUTCOMES = 4  # kept, failed, charge above the threshold where kept, and its square
 
 
@@ -55,7 +55,7 @@ class Grid(NamedTuple):
         step = np.minimum(reset / STEPS[0], comparator * STEPS[1])
         threshold = np.asarray(settings.threshold)
         below = np.maximum(REACH * comparator, REACH * reset - threshold)
-        levels = np.ceil((below + threshold + REACH * reset) / step) + 2
+        levels = np.ceil(((below + threshold + REACH * reset) / step + 2) / VECTOR) * VECTOR
         resets = np.ceil(2.0 * REACH * reset / step / VECTOR) * VECTOR
         return cls(int(levels.max()), int(resets.max()))
 

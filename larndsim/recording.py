@@ -120,7 +120,7 @@ def widths_of(pixels: Pixels, detector: Detector) -> Widths:
     """How wide the noise of some pixels is."""
     settings = detector.electronics.per_pixel(detector.geometry.module[pixels.plane])
     widths = settings.reset_noise, settings.uncorrelated_noise, settings.discriminator_noise
-    return Widths(*(np.broadcast_to(np.asarray(width, dtype=np.float64), pixels.ix.shape) for width in widths))
+    return Widths(*(np.full(pixels.ix.shape, width, dtype=np.float64) for width in widths))
 
 
 def settings_of(detector: Detector, channels: Channel) -> Electronics:
