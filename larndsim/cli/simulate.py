@@ -55,7 +55,7 @@ TEXT = {
     "thresholds": ("NPZ", "thresholds of the channels"),
     "gains": ("NPZ", "gains of the channels"),
     "bad-channels": ("JSON", "channels that are off"),
-    "seed": ("N", "same seed, same noise; 0 where there is noise and none is given"),
+    "seed": ("N", "same seed, same noise; 0 where there is noise and none is given; not with expected"),
 }
 SWITCHES = {
     "noise": "noise of the electronics (default: with clocked, or where a seed is given)",
