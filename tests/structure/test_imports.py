@@ -45,9 +45,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "triggering": FOUNDATION,
     "relaxed": FOUNDATION | {"noise", "triggering"},
     "firing": FOUNDATION | {"noise"},
-    "renewal": FOUNDATION | {"firing", "noise", "triggering"},
-    "renewal_derivative": FOUNDATION | {"firing", "renewal"},
-    "expected": FOUNDATION | {"firing", "noise", "renewal", "renewal_derivative", "triggering"},
+    "expected_renewal": FOUNDATION | {"firing", "noise", "triggering"},
+    "expected_derivative": FOUNDATION | {"firing", "expected_renewal"},
+    "expected": FOUNDATION | {"firing", "noise", "expected_renewal", "expected_derivative", "triggering"},
     "electronics": FOUNDATION | {"expected", "noise", "relaxed", "triggering"},
     # what surrounds them
     "recording": FOUNDATION | {"charge", "electronics", "noise", "response", "size_classes"},

@@ -2,7 +2,7 @@
 
 Forwards the population moves along, in each direction. Backwards an adjoint population, the worth of being alive at a
 level, comes from the last tick to the first, and meets the population that is computed again, block by block: so what
-is held is the population at the beginning of each block. Axes as in `renewal`; directions go with the orders.
+is held is the population at the beginning of each block. Axes as in `expected_renewal`; directions go with the orders.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import eagerpy as ep
 from .backend import map_leaves
 from .backend.operations import add_along, scan, scan_where, take_along
 from .firing import OUTCOMES, Slopes, Tables, Ticks, slopes_of, tables_of
-from .renewal import (
+from .expected_renewal import (
     MOMENTS,
     Course,
     Rows,
