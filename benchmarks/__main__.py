@@ -12,7 +12,9 @@ COMMANDS = {
     "accuracy": "the charge against the brute-force integral",
     "closure": "fits of six parameters to simulated targets",
     "compare": "every backend, device and precision on the same samples",
+    "corners": "noisy fits of truths in corners of the ranges, each from two starts",
     "memory": "the peak memory of a batch beside its estimate",
+    "pulls": "pulls of many noisy fits, and whether their errors can be trusted",
     "resume": "a fit that is killed again and again ends as if it had not been",
     "scaling": "time and memory against the number of segments",
     "stages": "where the time of a forward pass goes",
@@ -35,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ArgumentError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
     return 0
 
 

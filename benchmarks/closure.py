@@ -16,6 +16,7 @@ import numpy as np
 import larndsim
 from larndsim import Segments
 from larndsim.data.segments import concatenate
+from larndsim.detector import Detector
 
 PARAMETERS = ("Ab", "kb", "eField", "lifetime", "long_diff", "tran_diff")
 LIMITS = {"Ab": 0.01, "kb": 0.01, "eField": 0.01, "lifetime": 0.05, "long_diff": 0.05, "tran_diff": 0.05}  # percent
@@ -68,11 +69,11 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--out", metavar="JSON", help="write the table to this file, too")
 
 
-def sample(muons: float, protons: float, seed: int = 1) -> Segments:
-    """So many cm of through-going muons and of stopping protons."""
-    stopping = larndsim.generate("protons", seed=seed, length=protons)
+def sample(muons: float, protons: float, seed: int = 1, detector: Detector | None = None) -> Segments:
+    """So many cm of through-going muons and of stopping protons, in module 0 or a given detector."""
+    stopping = larndsim.generate("protons", seed=seed, detector=detector, length=protons)
     stopping = stopping._replace(event=stopping.event + FIRST_PROTON)
-    return concatenate(larndsim.generate("muons", seed=seed, length=muons), stopping)
+    return concatenate(larndsim.generate("muons", seed=seed, detector=detector, length=muons), stopping)
 
 
 def closure(seed: int, arguments: argparse.Namespace, options: dict[str, Any]) -> tuple[Any, float]:

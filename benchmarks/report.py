@@ -62,9 +62,9 @@ def save(folder: Path, name: str, rows: list[dict[str, Any]], markdown: str, fig
     print(f"see {folder / name}.json, .md, .png")
 
 
-def new_figure(columns: int) -> tuple[Any, Any]:
-    """A figure with so many axes beside each other."""
+def new_figure(columns: int, rows: int = 1, width: float = 5.2, height: float = 4.4) -> tuple[Any, Any]:
+    """A figure with so many axes beside each other, each of a width and height in inches; row after row."""
     from matplotlib.figure import Figure  # drawn into a file: no window, no global state
 
-    figure = Figure(figsize=(5.2 * columns, 4.4), layout="constrained")
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False).ravel()

@@ -15,7 +15,7 @@ import numpy as np
 
 from .data.segments import Segments
 from .data.waveforms import Waveforms
-from .detector import Geometry, Parameters, load_channel_values, load_detector, pixel_centre
+from .detector import Geometry, Parameters, load_channel_maps, load_detector, pixel_centre
 from .errors import ArgumentError
 from .io import read_hits, read_hits_info, read_segments
 from .simulation import Simulator
@@ -79,7 +79,8 @@ def _with_truth(event: Event, segments: Segments) -> Event:
     try:
         detector = load_detector(source, layout=layout)
         maps = event.info.get("channel_maps") or {}
-        threshold = load_channel_values(maps["thresholds"], detector) if maps.get("thresholds") else None
+        files = {"thresholds": maps.get("thresholds"), "fill_channels": bool(maps.get("fill-channels"))}
+        threshold = load_channel_maps(files, detector)["thresholds"] if files["thresholds"] else None
     except ArgumentError:
         return event
     linked = bool(event.info.get("link_vdrift_eField"))

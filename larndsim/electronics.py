@@ -1,7 +1,8 @@
 """Stage 5, waveforms -> hits: the LArPix chip triggers itself (`triggering`).
 
 The models (`MODELS`):
- - clocked: at whole ticks, as the hardware does it; whole ADC counts. For making data; it has no gradient.
+ - clocked: at whole ticks, as the hardware does it; whole ADC counts, as the detector digitises. For making data; it
+   has no gradient.
  - relaxed: linear between ticks; the ADC is a real number. Smooth, with an exact gradient by the waveform. For fits
    without noise.
  - expected: the probability of the first, second, ... hit, with the mean and the spread of its tick and charge: all
@@ -18,24 +19,13 @@ from typing import Any, NamedTuple
 
 import eagerpy as ep
 
-from .backend.operations import constant, rounded, to_real
-from .detector import Electronics
+from .backend.operations import constant, floor, rounded, to_real
+from .detector import Channel, Electronics
 from .errors import check_choice
 from .expected import expected_hits
 from .noise import Noise, Widths
 from .relaxed import hits_between_ticks
 from .triggering import Comparator, Cycle, Reading, attempts, chosen, columns_of, finder, moved_up
-
-
-class Channel(NamedTuple):
-    """The electronics behind each pixel. Axis: (pixel,)."""
-
-    threshold: Any  # electrons
-    gain: Any  # mV per electron
-    pedestal: Any  # mV, as the next two
-    v_cm: Any
-    v_ref: Any
-    live: Any  # 1, or 0 where the channel is off
 
 
 class Model(NamedTuple):
@@ -84,7 +74,8 @@ def digitize(
     comparator = Comparator(until, channel.threshold, noise)
     tick, charge, mask, *prediction = MODELS[model].hits(charge, comparator, electronics)
     adc = ep.where(mask, counts(charge, channel, electronics), 0.0)
-    return PixelHits(tick, charge, rounded(adc) if MODELS[model].whole else adc, mask, *prediction)
+    whole = MODELS[model].whole
+    return PixelHits(tick, charge, WHOLE[electronics.digitisation](adc) if whole else adc, mask, *prediction)
 
 
 def clocked(charge: Any, comparator: Comparator, electronics: Electronics) -> tuple[Any, Any, Any]:
@@ -113,10 +104,11 @@ MODELS = {
         Model("expected", expected_hits, predicts=True),
     )
 }
+WHOLE: dict[str, Callable[[Any], Any]] = {"round": rounded, "floor": floor}
 
 
 def counts(charge: Any, channel: Channel, electronics: Electronics) -> Any:
-    """Charge (pixel, hit) -> ADC counts, not rounded, within the range of the ADC."""
+    """Charge (pixel, hit) -> ADC counts before digitisation: real numbers, within the range of the ADC."""
     gain, pedestal, v_cm, v_ref = (ep.expand_dims(values, 1) for values in channel[1:5])
     adc = (charge * gain + pedestal - v_cm) * electronics.adc_counts / (v_ref - v_cm)
     return ep.minimum(ep.maximum(adc, 0.0), electronics.adc_counts - 1.0)

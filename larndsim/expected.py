@@ -1,7 +1,8 @@
 """The expected model: how probable the first, second, ... hit of a pixel is, and its mean tick and charge.
 
 All noise is integrated over: that of the reset, that which the comparator sees anew at each tick, and that of the
-digitised value and of the threshold that it is compared with. See `expected_renewal` for how, and `firing` for the formulae.
+digitised value and of the threshold that it is compared with. See `expected_renewal` for how,
+and `firing` for the formulae.
 Axes: (pixel, hit), (pixel, hit, moment).
 """
 
@@ -14,10 +15,10 @@ import eagerpy as ep
 
 from .backend.operations import Derived, with_derivative
 from .detector import Electronics
+from .expected_derivative import pull, push
+from .expected_renewal import MOMENTS, Rows, Scheme, by_rows, moments
 from .firing import Grid
 from .noise import Widths
-from .expected_renewal import MOMENTS, Rows, Scheme, by_rows, moments
-from .expected_derivative import pull, push
 from .triggering import Comparator, Cycle
 
 LEAST = 1e-4  # probability from which on there is such a hit

@@ -13,7 +13,6 @@ import eagerpy as ep
 
 from .backend import map_leaves
 from .backend.operations import add_along, scan, scan_where, take_along
-from .firing import OUTCOMES, Slopes, Tables, Ticks, slopes_of, tables_of
 from .expected_renewal import (
     MOMENTS,
     Course,
@@ -29,6 +28,7 @@ from .expected_renewal import (
     through_block,
     views,
 )
+from .firing import OUTCOMES, Slopes, Tables, Ticks, slopes_of, tables_of
 
 
 def push(scheme: Scheme, rows: Rows, mean: Any, step: Any) -> Any:

@@ -15,10 +15,9 @@ from .backend.operations import laid_out, to_real
 from .charge import Signal, joined_rows
 from .data.batch import Group, Members, Pixels, Window, joined
 from .data.hits import RECORDED, Slots
-from .detector import Detector, Electronics
+from .detector import Channel, Detector, Electronics
 from .detector.geometry import pixel_centre
-from .electronics import Channel, digitize
-from .errors import ArgumentError
+from .electronics import digitize
 from .noise import Noise, Widths, draw
 from .response import TICK
 from .size_classes import FINE_LADDER, LADDER, POWERS, on_ladder
@@ -33,28 +32,6 @@ class Recorder(NamedTuple):
 
 
 PADDED = 1.5  # times the numbers in the signals of a group may grow by padding
-
-
-def channel_maps(detector: Detector, thresholds: Any, gains: Any, bad_channels: Any) -> Channel:
-    """The electronics behind every pixel; arrays given by the user replace the detector's. Axes: (plane, ix, iy)."""
-    settings, shape = detector.electronics, detector.geometry.shape
-    given = {"thresholds": thresholds, "gains": gains, "bad_channels": bad_channels}
-    for name, values in given.items():
-        if values is not None and np.shape(values) != shape:
-            raise ArgumentError(name, f"have the shape {shape}, (plane, ix, iy)", f"it has {np.shape(values)}")
-
-    def per_pixel(value: Any) -> np.ndarray:
-        by_plane = np.broadcast_to(value, (int(detector.geometry.module.max()) + 1,))[detector.geometry.module]
-        return np.broadcast_to(by_plane[:, None, None], shape)
-
-    return Channel(
-        threshold=per_pixel(settings.threshold) if thresholds is None else np.asarray(thresholds, dtype=float),
-        gain=per_pixel(settings.gain) if gains is None else np.asarray(gains, dtype=float),
-        pedestal=per_pixel(settings.v_pedestal),
-        v_cm=per_pixel(settings.v_cm),
-        v_ref=per_pixel(settings.v_ref),
-        live=np.broadcast_to(1.0, shape) if bad_channels is None else 1.0 - np.asarray(bad_channels, dtype=float),
-    )
 
 
 def groups_of(
@@ -124,9 +101,8 @@ def widths_of(pixels: Pixels, detector: Detector) -> Widths:
 
 
 def settings_of(detector: Detector, channels: Channel) -> Electronics:
-    """The electronics, with the highest threshold of all channels: up to there levels are looked for."""
-    finite = channels.threshold[np.isfinite(channels.threshold)]
-    return replace(detector.electronics, threshold=float(finite.max(initial=1.0)))
+    """The electronics, with the highest threshold of all live channels: up to there levels are looked for."""
+    return replace(detector.electronics, threshold=float(channels.threshold[channels.live > 0.0].max(initial=1.0)))
 
 
 def merged(signals: tuple[Signal, ...], firsts: tuple[int, ...], anode: Any) -> Signal:
@@ -172,6 +148,15 @@ def flat(parts: tuple[Any, ...], counts: tuple[int, ...]) -> tuple[Any, ...]:
 def sums_of_pixels(values: Any, orders: int) -> Any:
     """The sum over the hits (hit,) of each pixel, `orders` of them. Axis: (pixel,)."""
     return values.reshape((-1, orders)).sum(axis=1)
+
+
+def numbered(members: Iterable[Members]) -> tuple[Members, ...]:
+    """The parts of a batch, each with the number of its first pixel."""
+    found, first = [], 0
+    for part in members:
+        found.append(part._replace(first=first))
+        first += sum(group.size for group in part.groups)
+    return tuple(found)
 
 
 def pixels_of(members: Iterable[Members]) -> Pixels:

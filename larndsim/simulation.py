@@ -17,17 +17,19 @@ from .backend import DEFAULT, get_backend
 from .backend.operations import recomputed
 from .batching import make_batch
 from .data.batch import Batch, Fixed, Group, Members, Part
-from .data.hits import RECORDED, Hits
+from .data.hits import RECORDED, Hits, as_table
 from .data.segments import Segments
 from .data.waveforms import Waveforms
-from .detector import Detector, Parameters, load_detector
+from .detector import Detector, Parameters, channel_maps, load_detector
 from .detector.mobility import drift_velocity
 from .electronics import MODELS
 from .errors import ArgumentError, check_choice
 from .induction import Cloud
 from .memory import Footprint, bytes_of, footprint
 from .quenching import RECOMBINATION
+from .recorded import Recorded, log_probabilities, recorded_of
 from .response import TICK, Response, folded_response
+from .triggering import Cycle
 from .truth import Truth, truth_fractions
 
 
@@ -36,10 +38,11 @@ class Simulator:
 
     `recombination` is one of birks, box, ellipsoid. With `link_vdrift_eField` the drift velocity follows from the
     field and the temperature instead of the parameter `vdrift`. `electronics` is one of clocked, relaxed, expected;
-    arrays of `thresholds` (electrons), `gains` (mV per electron) and `bad_channels` (true or false), with axes (plane,
-    ix, iy), replace what the detector says. `accuracy` is that of each waveform at every tick, relative to its pixel's
-    total (totals are some ten times as accurate): looser is faster. `memory` is what hits and their gradient may take,
-    beside the libraries: of a larger batch one part is simulated after the other, with the same result.
+    arrays of `thresholds` (electrons), `gains` (mV per electron), `pedestals`, `v_ref`, `v_cm` (mV) and `bad_channels`
+    (true or false), with axes (plane, ix, iy), replace what the detector says: `channels` is what stands behind every
+    pixel. `accuracy` is that of each waveform at every tick, relative to its pixel's total (totals are some ten times
+    as accurate): looser is faster. `memory` is what hits and their gradient may take, beside the libraries: of a larger
+    batch one part is simulated after the other, with the same result.
     """
 
     def __init__(
@@ -56,6 +59,9 @@ class Simulator:
         bad_channels: np.ndarray | None = None,
         accuracy: float = 1e-3,
         memory: float | str = "2GB",
+        pedestals: np.ndarray | None = None,
+        v_ref: np.ndarray | None = None,
+        v_cm: np.ndarray | None = None,
     ) -> None:
         check_choice("recombination", recombination, RECOMBINATION)
         check_choice("electronics", electronics, MODELS)
@@ -65,11 +71,12 @@ class Simulator:
         self.link_vdrift_eField = link_vdrift_eField
         self.electronics = electronics
         self.model = MODELS[electronics]
-        checks.check_noise(self.model, self.detector.electronics)
         self.accuracy = checks.check_accuracy(accuracy)
         self.memory = bytes_of(memory)
         self._room = self.backend.room(self.memory)
-        self._channels = recording.channel_maps(self.detector, thresholds, gains, bad_channels)
+        voltages = {"pedestals": pedestals, "v_ref": v_ref, "v_cm": v_cm}
+        self.channels = channel_maps(self.detector, thresholds, gains, bad_channels, **voltages)
+        checks.check_model(self.model, self.detector.electronics, self.channels)
         self._respond = cache(self._response_on_device)
         compiled = self.backend.compile
         self._held = compiled(checks.held_within)
@@ -80,7 +87,7 @@ class Simulator:
         self._signals = compiled(stage4.pixel_signals, (2,))
         self._merge = compiled(recording.merged, (0,))
         self._window = compiled(stage4.on_window)
-        settings = recording.settings_of(self.detector, self._channels)
+        settings = recording.settings_of(self.detector, self.channels)
         record = partial(recording.recorded, settings=settings, model=electronics)
         self._record = compiled(record, (0,), small_loops=True)
         self._join = cache(lambda counts: compiled(partial(stage4.joined_rows, counts=counts)))
@@ -103,7 +110,7 @@ class Simulator:
             segments, self.detector.geometry, ranges, self._respond, self.backend, self.memory, self._room
         )
         parts = [self._with_recorders(*pair, ticks) for pair in planned]
-        members = tuple(members for _, members in parts)
+        members = recording.numbered(members for _, members in parts)
         pixels = recording.pixels_of(members)
         slots = recording.slots_of(pixels, self.detector)
         for column in (*pixels, *slots):
@@ -134,6 +141,39 @@ class Simulator:
             raise ArgumentError("electronics", "be expected", f"they are {self.electronics}", remedy)
         return self._per_pixel(self.hits(batch, parameters).probability)
 
+    def log_likelihood(self, batch: Batch, hits: Any, parameters: Parameters | None = None) -> Any:
+        """The logarithm of the probability of what each pixel recorded, noise integrated over: see `likelihood`.
+
+        `hits`, whole ticks and ADC words as in `Hits.numpy()`, may come from a file. Pixels of the batch without hits
+        count as silent; hits of other pixels are left out. Axis: (pixel,), as in `charge`; differentiable. Several
+        tables of hits, in a tuple, share the waveforms, and give a tuple.
+        """
+        several = isinstance(hits, tuple | list) and not isinstance(hits, Hits)
+        tables = hits if several else (hits,)
+        pixels = batch.all_pixels()
+        recorded = [recorded_of(as_table(each), pixels, self.channels, self.detector) for each in tables]
+        if not len(pixels.ix):
+            found = tuple(self.backend.asarray(np.zeros(0)) for _ in tables)
+        else:
+            parts = list(self._each_part(partial(self._log_likelihood_of_part, recorded), batch, parameters))
+            found = tuple(self._joined(column, np.zeros(0)) for column in zip(*parts, strict=True))
+        return found if several else found[0]
+
+    def _log_likelihood_of_part(self, recorded: list[Recorded], members: Members, part: Part, *inputs: Any) -> Any:
+        """Of the pixels of a part, for each table of hits."""
+        first = members.first
+        cycle = Cycle.of(self.detector.electronics)
+        found: list[list[Any]] = [[] for _ in recorded]
+        for signal, group in zip(self._signals_of_groups(members, part, *inputs), members.groups, strict=True):
+            for rows, table in zip(found, recorded, strict=True):
+                rows.append(log_probabilities(signal, table.rows(first, group.size), cycle, self.backend))
+            first += group.size
+        return tuple(self._joined_rows(rows, members) for rows in found)
+
+    def _joined_rows(self, rows: list[Any], members: Members) -> Any:
+        parts, counts = self._few(rows, members)
+        return parts[0] if (len(parts[0]),) == counts else self._join(counts)(parts)
+
     def _each_part(self, function: Any, batch: Batch, parameters: Parameters | None) -> Iterator[Any]:
         """What a function makes of each part. Of several, what a gradient needs is computed again, part by part."""
         checked = self.checked(parameters, batch.fixed.limits)
@@ -155,8 +195,7 @@ class Simulator:
     def _charge_of_part(self, members: Members, part: Part, *inputs: Any) -> Any:
         """The waveforms of the pixels of a part, on their windows."""
         signals = self._signals_of_groups(members, part, *inputs)
-        parts, counts = self._few([self._window(*pair) for pair in zip(signals, part.windows, strict=True)], members)
-        return parts[0] if (len(parts[0]),) == counts else self._join(counts)(parts)
+        return self._joined_rows([self._window(*pair) for pair in zip(signals, part.windows, strict=True)], members)
 
     def _hits_of_part(self, seed: int | None, members: Members, part: Part, *inputs: Any) -> tuple[Any, ...]:
         """The columns of the hits of the pixels of a part."""
@@ -212,7 +251,7 @@ class Simulator:
         alone = len(rows) > self.backend.at_once
         groups = recording.groups_of(members.pixels, rows, ticks, self._room.rows, alone)
         windows = tuple(recording.window_of(group, window) for group in groups)
-        recorders = tuple(recording.recorder_of(group, self._channels, self.detector) for group in groups)
+        recorders = tuple(recording.recorder_of(group, self.channels, self.detector) for group in groups)
         windows, recorders = self.backend.put((windows, recorders))
         return part._replace(windows=windows, recorders=recorders), members._replace(groups=groups)
 

@@ -58,10 +58,14 @@ class Report(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """Batches of whole tracks, and what was left out and why."""
+    """Batches of whole tracks, and what was left out and why.
+
+    `starts` has the time (us) of the first deposit of each event, of all that was read: before the cuts.
+    """
 
     batches: list[Segments]
     report: Report
+    starts: dict[int, float]
 
 
 def load_dataset(
@@ -91,7 +95,14 @@ def load_dataset(
     report = Report(amount(segments), removed, left_out, difference(amount(kept), left_out), len(chosen))
     if not chosen:
         raise _nothing_left(report)
-    return Dataset([kept.select(rows) for rows in chosen], report)
+    return Dataset([kept.select(rows) for rows in chosen], report, first_deposits(segments))
+
+
+def first_deposits(segments: Segments) -> dict[int, float]:
+    """The time (us) of the first deposit of each event."""
+    order = np.lexsort([segments.t, segments.event])
+    events, first = np.unique(segments.event[order], return_index=True)
+    return dict(zip(events.tolist(), segments.t[order][first].tolist(), strict=True))
 
 
 def track_numbers(segments: Segments) -> np.ndarray:

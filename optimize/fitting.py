@@ -13,6 +13,7 @@ import numpy as np
 
 from larndsim.errors import ArgumentError
 
+from .goodness import goodness
 from .history import History
 from .methods import CONVERGED, RUNNING, State
 from .problem import Problem, make_problem
@@ -21,6 +22,7 @@ from .records import Folder
 from .settings import Settings, make_settings
 from .uncertainties import correlation, covariance, errors
 
+TOYS = 12  # data sets simulated at the minimum of a likelihood
 MAX_ITERATIONS = "max_iterations"
 
 
@@ -46,6 +48,8 @@ class FitResult(NamedTuple):
     rejected: int
     at_bound: tuple[str, ...]
     dataset: str
+    p_value: float | None = None  # of a likelihood: how often the model makes data as unlikely as these
+    remarks: tuple[str, ...] = ()  # what to know before believing the result
 
     @property
     def converged(self) -> bool:
@@ -77,6 +81,7 @@ class FitResult(NamedTuple):
         for name, value in (self.target or {}).items():
             parameters[name]["target"] = value
         kept = ("status", "message", "loss", "iterations", "wall_s", "rejected", "at_bound", "dataset", "covariance")
+        kept += ("p_value", "remarks")  # type: ignore[assignment]
         return {name: getattr(self, name) for name in kept} | {
             "correlation": self.correlation,
             "parameters": parameters,
@@ -168,7 +173,10 @@ def _result(problem: Problem, settings: Settings, state: State, history: History
         status, message = MAX_ITERATIONS, f"All {state.iteration} steps are used up. Resume with more `iterations`."
     unknown = np.full((len(state.u), len(state.u)), np.nan)
     known = settings.errors and np.isfinite(state.loss)
-    matrix = covariance(problem.objective, state) if known else unknown
+    verdict = None
+    if known and problem.objective.is_likelihood:
+        verdict = goodness(problem.objective, state.u, settings.seed, TOYS)
+    matrix = covariance(problem.objective, state, verdict and verdict.matrix) if known else unknown
     at_bound = tuple(name for name, bound in zip(scaling.names, scaling.at_bound(state.u), strict=True) if bound)
     if at_bound:
         message += f" {', '.join(at_bound)} came to a limit: the truth may lie beyond it."
@@ -187,6 +195,8 @@ def _result(problem: Problem, settings: Settings, state: State, history: History
         rejected=state.rejected,
         at_bound=at_bound,
         dataset=str(problem.report),
+        p_value=None if verdict is None else verdict.p_value,
+        remarks=() if verdict is None else verdict.remarks,
     )
 
 

@@ -17,6 +17,7 @@ import larndsim
 from larndsim import Parameters, Simulator
 
 from .losses import Repeated
+from .losses.hits import HitsLoss
 from .scaling import Scaling
 
 MODES = ("direct", "checkpointed", "forward")
@@ -44,6 +45,32 @@ class Normal(NamedTuple):
         return bool(np.isfinite(self.loss) and np.isfinite(self.matrix).all() and np.isfinite(self.slope).all())
 
 
+class Information(NamedTuple):
+    """The likelihood at one point, and what data know of the parameters there; derivatives are by the scaled ones."""
+
+    log_likelihood: float  # of the data
+    score: np.ndarray  # (parameter,) its gradient
+    matrix: np.ndarray  # (parameter, parameter) mean outer product of the scores of pixels, of simulated data
+    own: np.ndarray  # the same of the data
+    toys: np.ndarray  # (seed,) log L of the simulated data
+    weight: float  # hits of the data: the loss is per hit
+
+    @property
+    def loss(self) -> float:
+        return -self.log_likelihood / self.weight
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """Of the loss. Axis: (parameter,)."""
+        return -self.score / self.weight
+
+    def is_finite(self) -> bool:
+        """Whether all of it was computed."""
+        return bool(
+            np.isfinite(self.log_likelihood) and np.isfinite(self.matrix).all() and np.isfinite(self.score).all()
+        )
+
+
 @dataclass(frozen=True)
 class Objective:
     """The loss of predictions against targets, one per batch; `parameters` holds those that are not fitted.
@@ -58,6 +85,7 @@ class Objective:
     scaling: Scaling
     parameters: Parameters
     mode: str = "direct"
+    source: Simulator | None = None  # of noisy data, for what is expected of a likelihood
 
     @property
     def has_residuals(self) -> bool:
@@ -72,6 +100,35 @@ class Objective:
     def predict(self, batch: Any, parameters: Parameters) -> Any:
         """What the loss compares: hits or waveforms."""
         return getattr(self.simulator, PREDICTIONS[self.loss.observable])(batch, parameters)
+
+    @property
+    def is_likelihood(self) -> bool:
+        """Whether the loss is minus the logarithm of a probability."""
+        return self.loss.observable == "likelihood"
+
+    def coarse(self) -> Objective | None:
+        """The same with a loss that leads near from far off; None where it is no likelihood."""
+        return replace(self, loss=HitsLoss(threshold=None), mode="forward") if self.is_likelihood else None
+
+    def informed(self, u: np.ndarray, seeds: Iterable[int]) -> Information:
+        """The likelihood at u, over all batches, and the information that data simulated there have."""
+        names, slope, parameters, seeds = self.scaling.names, self.scaling.slope(u), self._at(u), tuple(seeds)
+        value, scores = np.zeros(1 + len(seeds)), np.zeros(len(u))
+        matrices = np.zeros((1 + len(seeds), len(u), len(u)))
+        source = self.source or self.simulator
+        for batch, target in zip(self.batches, self.targets, strict=True):
+            tables = (target, *(source.hits(batch, parameters, seed).numpy() for seed in seeds))
+            found, columns = larndsim.jacobian(
+                lambda p, batch=batch, tables=tables: self.simulator.log_likelihood(batch, tables, p),
+                parameters, names, self.simulator.backend,
+            )  # fmt: skip
+            value += [self._array(each).sum() for each in found]
+            for row in range(len(tables)):
+                U = np.stack([self._array(columns[name][row]) for name in names], axis=1) * slope
+                matrices[row] += U.T @ U
+                scores += U.sum(axis=0) if row == 0 else 0.0
+        weight = float(max(sum(map(len, self.targets)), 1))
+        return Information(float(value[0]), scores, matrices[1:].mean(axis=0), matrices[0], value[1:], weight)
 
     def stiff(self) -> Objective | None:
         """The same with missing hits made expensive; None where they are, or where the loss knows none."""
@@ -126,6 +183,9 @@ class Objective:
             r = self._residuals(index, parameters)
             return 0.5 * (r * r).sum(), float(r.shape[0])
         weight = len(self.targets[index])
+        if self.is_likelihood:
+            found = self.simulator.log_likelihood(self.batches[index], self.targets[index], parameters)
+            return -1.0 * found.sum(), float(weight)
         prediction = self.predict(self.batches[index], parameters)
         return self.loss.value(prediction, self._compared[index], self.simulator.backend) * weight, float(weight)
 

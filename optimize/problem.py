@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +14,9 @@ import larndsim
 from larndsim import Parameters, Segments, Simulator
 from larndsim.backend import DIFFERENTIABLE
 from larndsim.data.waveforms import Waveforms
-from larndsim.detector import Detector
+from larndsim.detector import Detector, load_channel_maps
 from larndsim.errors import ArgumentError, check_choice
+from larndsim.io import PacketTimes, kinds_of
 
 from .dataset import Dataset, load_dataset
 from .gradients import get_update
@@ -22,7 +24,7 @@ from .losses import get_loss
 from .methods import METHODS, Gradient, Method
 from .objective import Objective
 from .scaling import make_scaling
-from .settings import Settings
+from .settings import MAPS, Settings
 from .targets import data_targets, matching_segments
 
 logger = logging.getLogger(__name__)
@@ -58,11 +60,13 @@ def make_problem(settings: Settings) -> Problem:
         simulator, tuple(batch for _, batch in parts), (), make_loss(s, simulator.detector), scaling,
         simulator.detector.parameters, s.mode or mode_within_memory(s.method, simulator, [batch for _, batch in parts]),
     )  # fmt: skip
-    targets = _targets(s, objective, [segments for segments, _ in parts], target)
+    targets = _targets(s, objective, ([segments for segments, _ in parts], dataset.starts), target)
     if not any(_size(one) for one in targets):
         remedy = "Check the thresholds, the events and the cuts."
         raise ArgumentError("data" if s.data else "input", "give a target with hits", "it has none", remedy)
     shown = None if target is None else {name: target[name] for name in s.params}
+    if objective.is_likelihood:
+        objective = replace(objective, source=make_simulator(s, "clocked"))
     return Problem(replace(objective, targets=targets), method, init, shown, dataset.report)
 
 
@@ -79,15 +83,29 @@ def make_simulator(s: Settings, electronics: str | None = None) -> Simulator:
     detector = s.detector if isinstance(s.detector, Detector) else larndsim.load_detector(s.detector, layout=s.layout)
     return Simulator(
         detector, s.backend, s.device, s.dtype, electronics or s.electronics or "relaxed", s.recombination,
-        s.link_vdrift_eField, accuracy=s.accuracy, memory=s.memory,
+        s.link_vdrift_eField, accuracy=s.accuracy, memory=s.memory, **_channels_of(s, detector),
     )  # fmt: skip
 
 
+def _channels_of(s: Settings, detector: Detector) -> dict[str, Any]:
+    """What is known of the channels. Where data are packets, pixels that none reads are off: packets cannot tell."""
+    files = {name: getattr(s, name) for name in (*MAPS, "unique_id", "fill_channels")}
+    maps = load_channel_maps(files, detector)
+    if isinstance(s.data, str | os.PathLike) and "packets" in kinds_of(s.data):
+        unread = detector.readout.chip < 0
+        maps["bad_channels"] = np.asarray(maps.get("bad_channels", False), dtype=bool) | unread
+    return maps
+
+
 def make_loss(s: Settings, detector: Detector) -> Any:
-    """The loss of the settings; its threshold is that of the detector, below which no hit is predicted."""
+    """The loss of the settings; its threshold is that of the detector, below which no hit is predicted.
+
+    Where channels have thresholds of their own, it is left to the loss: the smallest charge in the target.
+    """
     loss = get_loss(s.loss, **s.loss_options)
     threshold = detector.electronics.threshold
-    if hasattr(loss, "threshold") and "threshold" not in s.loss_options and np.ndim(threshold) == 0:
+    one = np.ndim(threshold) == 0 and s.thresholds is None
+    if hasattr(loss, "threshold") and "threshold" not in s.loss_options and one:
         return get_loss(s.loss, **s.loss_options, threshold=float(threshold))
     return loss
 
@@ -95,6 +113,8 @@ def make_loss(s: Settings, detector: Detector) -> Any:
 def make_method(s: Settings) -> Method:
     """The method of the settings."""
     options: dict[str, Any] = {} if s.tolerance is None else {"tolerance": s.tolerance}
+    if s.method == "fisher":
+        options["seed"] = s.seed
     if s.method != "gradient":
         return METHODS[s.method](**options)
     for name in ("optimizer", "schedule", "clip", "batches_per_step"):
@@ -144,12 +164,13 @@ def _planned(dataset: Dataset, simulator: Simulator, vary: tuple[str, ...]) -> l
 
 
 def _targets(
-    s: Settings, objective: Objective, parts: list[Segments], values: dict[str, float] | None
+    s: Settings, objective: Objective, read: tuple[list[Segments], dict[int, float]], values: dict[str, float] | None
 ) -> tuple[Any, ...]:
-    """What the predictions of each batch are compared with, in NumPy."""
-    simulator = objective.simulator
+    """What the predictions of each batch are compared with, in NumPy. `read` are segments, and the starts of events."""
+    simulator, (parts, starts) = objective.simulator, read
     if s.data is not None or values is None:
-        return data_targets(s.data, simulator.detector, objective.batches)
+        times = PacketTimes(s.data_events, s.data_time)
+        return data_targets(s.data, simulator.detector, objective.batches, simulator.channels, starts, times)
     parameters = simulator.detector.parameters._replace(**values)
     batches = objective.batches
     if s.input_target is not None:

@@ -28,7 +28,7 @@ from larndsim.io.atomic import replacing
 
 from .history import WIDE, History
 from .methods import State
-from .settings import Settings, make_settings, read_yaml
+from .settings import MAPS, Settings, make_settings, read_yaml
 
 CONFIG, HISTORY, CHECKPOINT, RESULT, SEGMENTS = (
     "config.yaml",
@@ -74,7 +74,7 @@ class Folder:
         if (self.path / CONFIG).exists():
             remedy = "Resume it, or choose another folder."
             raise ArgumentError("out", "be a folder without a run", f"{self.path} has one", remedy)
-        for name in ("input", "input_target", "data", "detector"):
+        for name in ("input", "input_target", "data", "detector", *MAPS):
             value = getattr(settings, name)
             if not isinstance(value, str | os.PathLike | None) and not (
                 name == "input" and isinstance(value, Segments)

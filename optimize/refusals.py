@@ -16,6 +16,7 @@ from larndsim.detector import Detector
 from larndsim.detector.parameters import check_name
 from larndsim.electronics import MODELS
 from larndsim.errors import ArgumentError, check_choice
+from larndsim.io.packet_hits import EVENTS, TIMES
 from larndsim.memory import bytes_of
 from larndsim.quenching import RECOMBINATION
 
@@ -77,6 +78,7 @@ KINDS: dict[Any, tuple[str, Any]] = {
     "values": ("be numbers by name", _named),
     "options": ("be values by name", _named),
     "file": ("be the name of a file", lambda value: _path(value) or isinstance(value, VALUES)),
+    "path": ("be the name of a file", _path),
     "files": (
         "be names of files",
         lambda value: _path(value) or (isinstance(value, list | tuple) and bool(value) and all(map(_path, value))),
@@ -107,6 +109,11 @@ def _check_target(s: Settings) -> None:
         for name in ("input_target", "set_target", "shift_no_fit", "noise"):
             if getattr(s, name):
                 raise ArgumentError(name, "be left out with `data`", "it is given", "It is for simulated targets.")
+    for name, known in (("data_events", EVENTS), ("data_time", TIMES)):
+        if getattr(s, name) is not None:
+            check_choice(name, getattr(s, name), known)
+            if s.data is None:
+                raise ArgumentError(name, "come with `data`", "there is none", "It says how packets are read.")
     for name in s.shift_no_fit:
         if name in s.params:
             raise ArgumentError("shift_no_fit", "name parameters that are not fitted", f"{name} is among `params`")

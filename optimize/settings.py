@@ -18,6 +18,7 @@ import yaml
 
 from larndsim.backend import DEFAULT, DIFFERENTIABLE
 from larndsim.errors import ArgumentError, did_you_mean
+from larndsim.io.packet_hits import EVENTS, TIMES
 from larndsim.quenching import RECOMBINATION
 
 from .cuts import OPEN, Cuts, make_cuts
@@ -27,7 +28,8 @@ from .objective import MODES
 from .refusals import FITTABLE, check_settings
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-FILES = ("input", "input_target", "data", "detector", "layout")
+MAPS = ("thresholds", "gains", "pedestals", "references", "bad_channels")  # files of channels
+FILES = ("input", "input_target", "data", "detector", "layout", *MAPS)
 LINKED = "the drift velocity follows from the field"
 
 
@@ -46,7 +48,17 @@ class Settings:
     input_target: Any = choice(
         None, "another file of segments for the target, matched by event and track", "IN.h5", "file"
     )
-    data: Any = choice(None, "fit to this file of hits instead of a simulated target", "HITS.h5", "file")
+    data: Any = choice(
+        None, "fit to this file of hits or of LArPix packets instead of a simulated target", "FILE.h5", "file"
+    )
+    data_events: str | None = choice(
+        None, f"what tells the events of packets: {', '.join(EVENTS)} (default: associations, where there are)", "NAME"
+    )
+    data_time: str | None = choice(
+        None,
+        f"how the packets' time is that of the segments: {', '.join(TIMES)} (default: clock; by triggers: deposit)",
+        "NAME",
+    )
     events: tuple[int, ...] | None = choice(None, "use only these events", "N", "numbers")
     swap_xz: bool = choice(True, "files have their drift along x", kind=bool)
     cuts: dict[str, float] = choice(
@@ -82,6 +94,13 @@ class Settings:
 
     detector: Any = choice("module0", "name or YAML file", "DETECTOR", "file")
     layout: Any = choice(None, "file of the pixel layout, or one per module", "YAML", "files")
+    thresholds: Any = choice(None, "thresholds of the channels", "NPZ", "file")
+    gains: Any = choice(None, "gains of the channels", "NPZ", "file")
+    pedestals: Any = choice(None, "pedestals of the channels: npz by key, or JSON by unique id", "FILE", "file")
+    references: Any = choice(None, "v_ref and v_cm of the channels, by unique id", "JSON", "path")
+    bad_channels: Any = choice(None, "channels that are off", "JSON", "file")
+    unique_id: str | None = choice(None, "second number of the unique ids: tile (default) or io_channel", "NAME")
+    fill_channels: bool = choice(False, "channels that a file leaves out keep the detector's values", kind=bool)
     electronics: str | None = choice(None, f"of the prediction: {', '.join(FITTABLE)}", "NAME")
     recombination: str = choice("birks", ", ".join(RECOMBINATION), "NAME")
     link_vdrift_eField: bool = choice(False, LINKED, kind=bool)

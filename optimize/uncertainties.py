@@ -14,11 +14,14 @@ from .objective import Objective
 STEP = 1e-3  # of half a parameter's range, for differences of gradients
 
 
-def covariance(objective: Objective, state: State) -> np.ndarray:
-    """Of the physical values; NaN for parameters on a limit. Axes: (parameter, parameter)."""
+def covariance(objective: Objective, state: State, known: np.ndarray | None = None) -> np.ndarray:
+    """Of the physical values; NaN for parameters on a limit. `known`: the curvature by u, where it is known already.
+
+    Axes: (parameter, parameter).
+    """
     free = ~objective.scaling.at_bound(state.u)
     result = np.full((len(free), len(free)), np.nan)
-    matrix = _curvature(objective, state)[np.ix_(free, free)]
+    matrix = (_curvature(objective, state) if known is None else known)[np.ix_(free, free)]
     size = np.sqrt(np.abs(np.diag(matrix)))
     if free.any() and np.isfinite(matrix).all() and (size > 0).all():
         try:

@@ -111,6 +111,20 @@ def test_adc_keeps_its_range(backend):
         assert on(backend, model=model)(charge, ends(charge), channel, None).adc[:, 0].tolist() == [0.0, 255.0]
 
 
+def test_digitisation_to_the_word_below(backend, dtype):
+    """Of the same charges, and of the twin; the relaxed ADC stays the number before it is made whole."""
+    (charge, end, channel, _), known = by_the_twin(dtype, False)
+    below = on(backend, dtype, electronics=replace(NEWER, digitisation="floor"))(charge, end, channel, None)
+    nearest = on(backend, dtype, electronics=NEWER)(charge, end, channel, None)
+    np.testing.assert_array_equal(below.charge, nearest.charge)
+    assert set(np.unique(nearest.adc - below.adc)) == {0.0, 1.0}
+    settings = replace(NEWER, digitisation="floor")
+    expected = [twin.adc(float(q), settings) for q in known.charge[known.mask]]
+    np.testing.assert_array_equal(below.adc[known.mask], expected)
+    real = [on(backend, dtype, "relaxed", e)(charge, end, channel, None).adc for e in (settings, NEWER)]
+    np.testing.assert_array_equal(*real)
+
+
 @pytest.mark.parametrize("model", [name for name, model in MODELS.items() if not model.predicts])
 def test_padding_makes_no_difference(backend, model):
     charge = pulses(200)

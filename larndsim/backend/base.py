@@ -7,6 +7,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -52,6 +53,7 @@ class Backend(ABC):
     name: str
     hits_cost: Cost
     gradient_cost: Cost
+    compiles_shapes: bool = False  # whether each shape of arrays costs a compilation
     at_once: float = math.inf  # arrays that one call puts together: it is compiled for just these, if at all
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
@@ -69,6 +71,14 @@ class Backend(ABC):
     @abstractmethod
     def numpy(self, value: Any) -> np.ndarray:
         """A native array as a NumPy array, without its gradient."""
+
+    def known(self, value: Any) -> np.ndarray:
+        """What a native array is now, without its gradient, whatever derivative is being taken of it."""
+        return self.numpy(value)
+
+    def underived(self) -> AbstractContextManager[None]:
+        """A context in which nothing is derived, whatever derivative is being taken around it."""
+        return nullcontext()
 
     def scalars(self, values: Iterable[Any]) -> list[Any]:
         """Numbers as native arrays of the backend's dtype, their gradients kept."""

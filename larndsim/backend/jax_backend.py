@@ -25,6 +25,7 @@ class JAXBackend(Backend):
     """JAX; everything that is compiled here can be differentiated, mapped and compiled again."""
 
     name = "jax"
+    compiles_shapes = True
     at_once = 8
     hits_cost = Cost(rows=480.0, kept=0.8, bells=0.0)
     gradient_cost = Cost(rows=700.0, kept=2.15, bells=0.3)
@@ -61,6 +62,13 @@ class JAXBackend(Backend):
 
     def numpy(self, value: Any) -> np.ndarray:
         return np.asarray(value)
+
+    def known(self, value: Any) -> np.ndarray:
+        array = value.array if isinstance(value, StandIn) else value
+        if isinstance(array, jax.core.Tracer):
+            remedy = "Take derivatives with larndsim.value_and_grad or larndsim.jacobian."
+            raise ArgumentError("parameters", "be known for a likelihood", "they are being traced", remedy)
+        return np.asarray(array)
 
     def is_concrete(self, value: Any) -> bool:
         return not isinstance(value, jax.core.Tracer | StandIn)

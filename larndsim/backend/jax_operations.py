@@ -35,6 +35,7 @@ def flat(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 cos, sin, erfc = jnp.cos, jnp.sin, jax.scipy.special.erfc
+expm1, log1p = jnp.expm1, jnp.log1p
 
 
 def batched_matmul(a: Any, b: Any) -> Any:

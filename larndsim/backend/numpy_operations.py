@@ -11,6 +11,7 @@ from scipy.special import erfc as erfc
 batched_matmul = np.matmul
 matmul = np.matmul
 cos, sin = np.cos, np.sin
+expm1, log1p = np.expm1, np.log1p
 
 
 def take(values: Any, index: Any) -> Any:

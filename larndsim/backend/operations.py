@@ -96,6 +96,16 @@ def erfc(values: Any) -> Any:
     return ep.astensor(_native(values).erfc(values.raw))
 
 
+def expm1(values: Any) -> Any:
+    """exp(x) - 1 of each value, exact near zero."""
+    return ep.astensor(_native(values).expm1(values.raw))
+
+
+def log1p(values: Any) -> Any:
+    """log(1 + x) of each value, exact near zero."""
+    return ep.astensor(_native(values).log1p(values.raw))
+
+
 def floor(values: Any) -> Any:
     """The integer below, as a real number without gradient."""
     return ep.astensor(_native(values).floor(values.raw))

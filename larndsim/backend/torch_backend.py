@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import ArgumentError
@@ -35,6 +37,17 @@ class TorchBackend(Backend):
 
     def numpy(self, value: Any) -> np.ndarray:
         return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+
+    def known(self, value: Any) -> np.ndarray:
+        while isinstance(value, torch.Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(value):
+            value = torch._C._functorch.get_unwrapped(value)
+        with self.underived():
+            return self.numpy(value)
+
+    @contextmanager
+    def underived(self) -> Iterator[None]:
+        with torch.no_grad(), temporarily_clear_interpreter_stack():
+            yield
 
     def is_concrete(self, value: Any) -> bool:
         return not (isinstance(value, torch.Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(value))

@@ -15,6 +15,7 @@ from .tree import map_leaves
 batched_matmul = torch.bmm
 matmul = torch.matmul
 cos, sin, erfc = torch.cos, torch.sin, torch.erfc
+expm1, log1p = torch.expm1, torch.log1p
 
 
 def take(values: Any, index: Any) -> Any:

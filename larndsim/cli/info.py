@@ -16,7 +16,7 @@ EXAMPLE = "larndsim info module0"
 
 Lines = Iterator[tuple[str, Any]]
 YAML = (".yaml", ".yml")
-NOTABLE = ("threshold", "gain", "v_pedestal", "v_cm", "v_ref", "hold_ticks", "max_hits")
+NOTABLE = ("threshold", "gain", "v_pedestal", "v_cm", "v_ref", "digitisation", "hold_ticks", "max_hits")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

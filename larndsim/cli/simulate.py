@@ -19,6 +19,9 @@ from .values import assignment, events_of, number_of, parameters_of, seed_of
 
 EXAMPLE = "larndsim simulate muons.h5 hits.h5 --detector module0 --electronics clocked --seed 1 --set Ab=0.81"
 
+# What says something of channels.
+MAPS = ("thresholds", "gains", "pedestals", "references", "unique-id", "fill-channels", "bad-channels")
+
 # Every option with its default; those of the command line are None until they are given.
 DEFAULTS: dict[str, Any] = {
     "detector": "module0",
@@ -37,6 +40,10 @@ DEFAULTS: dict[str, Any] = {
     "events": None,
     "thresholds": None,
     "gains": None,
+    "pedestals": None,
+    "references": None,
+    "unique-id": None,
+    "fill-channels": False,
     "bad-channels": None,
     "format": "hits",
     "truth": True,
@@ -54,12 +61,16 @@ TEXT = {
     "events": ("FIRST:END", "only events with numbers from FIRST up to, not including, END"),
     "thresholds": ("NPZ", "thresholds of the channels"),
     "gains": ("NPZ", "gains of the channels"),
+    "pedestals": ("FILE", "pedestals of the channels: npz by key, or JSON by unique id"),
+    "references": ("JSON", "v_ref and v_cm of the channels, by unique id"),
+    "unique-id": ("NAME", "second number of the unique ids: tile (default) or io_channel"),
     "bad-channels": ("JSON", "channels that are off"),
     "seed": ("N", "same seed, same noise; 0 where there is noise and none is given; not with expected"),
 }
 SWITCHES = {
     "noise": "noise of the electronics (default: with clocked, or where a seed is given)",
     "truth": "write which segments are behind each hit (default: yes)",
+    "fill-channels": "channels that a file leaves out keep the detector's values (default: no)",
     "link-vdrift-eField": "the drift velocity follows from the field (default: no)",
 }
 
@@ -87,7 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
     notes = {
         "detector_source": _found_from_anywhere(str(options["detector"])),
         "layout_source": _found_from_anywhere(options["layout"]),
-        "channel_maps": {name: _found_from_anywhere(options[name]) for name in ("thresholds", "gains", "bad-channels")},
+        "channel_maps": {name: _found_from_anywhere(options[name]) for name in MAPS},
         "command": command_line(arguments),
     }
     summary = simulate_file(simulator, arguments.input, arguments.output, make_run(options, simulator), notes)
@@ -157,18 +168,11 @@ def make_simulator(options: dict[str, Any]) -> Any:
     """The simulator that the options describe."""
     import larndsim
 
-    from ..detector import load_bad_channels, load_channel_values
+    from ..detector import load_channel_maps
     from ..streaming import BASE, LEAST
 
     detector = larndsim.load_detector(options["detector"], layout=options["layout"])
-    maps = {
-        name.replace("-", "_"): None if options[name] is None else read(options[name], detector)
-        for name, read in (
-            ("thresholds", load_channel_values),
-            ("gains", load_channel_values),
-            ("bad-channels", load_bad_channels),
-        )
-    }
+    maps = load_channel_maps({name.replace("-", "_"): options[name] for name in MAPS}, detector)
     names = ("backend", "device", "dtype", "electronics", "recombination")
     return larndsim.Simulator(
         detector, **{name: options[name] for name in names}, **maps,

@@ -102,6 +102,7 @@ class Members(NamedTuple):
     pixels: tuple[Pixels, ...]  # of each size class
     places: tuple[Place, ...]  # of each size class
     groups: tuple[Group, ...]
+    first: int = 0  # number of its first pixel in the batch
 
 
 class Part(NamedTuple):

@@ -77,6 +77,11 @@ PREDICTED_FIELDS: list[tuple[str, type]] = [
 ]
 
 
+def as_table(hits: Hits | np.ndarray) -> np.ndarray:
+    """The real hits as a structured array, whatever they are given as."""
+    return compressed(hits) if isinstance(hits, Hits) else hits
+
+
 def compressed(hits: Hits) -> np.ndarray:
     """The real hits as a structured array with HIT_FIELDS, sorted by event, plane, pixel and order. Axis: (hit,).
 

@@ -46,6 +46,12 @@ class Detector:
         """The channel behind each pixel; built when first asked for."""
         return build_readout(self.layouts, self.io_groups, self.geometry.shape)
 
+    def drift_z(self, plane: np.ndarray, ticks: Any) -> np.ndarray:
+        """z of charge that a plane sees some ticks after it was set free, at the fixed velocity, cm. Axis: (hit,)."""
+        g = self.geometry
+        velocity = np.broadcast_to(self.vdrift_static, (int(g.module.max()) + 1,))[g.module[plane]]
+        return g.anode_z[plane] - g.direction[plane] * velocity * self.electronics.clock * ticks
+
     def describe(self) -> dict[str, Any]:
         """Everything that decides a simulation, as plain values that JSON can hold."""
         values = {

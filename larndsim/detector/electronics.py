@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, check_choice
 from .checks import check_sign
 
 MAY_BE_ZERO = (
@@ -20,6 +20,8 @@ MAY_BE_ZERO = (
     "uncorrelated_noise",
     "discriminator_noise",
 )
+DIGITISATIONS = ("round", "floor")  # how a converter makes a real number whole
+TEXT = ("digitisation",)  # the settings that are no numbers
 UNIFORM = ("adc_counts", "clock", "hold_ticks", "reset_ticks", "busy_ticks", "max_hits")
 
 
@@ -44,6 +46,7 @@ class Electronics:
     reset_noise: Any = 900.0
     uncorrelated_noise: Any = 500.0
     discriminator_noise: Any = 0.0  # a file in DUNE's dialect means 650
+    digitisation: str = "round"  # to the nearest ADC word, or "floor": to the one below, as in DUNE's dialect
 
     def per_pixel(self, module: np.ndarray) -> Electronics:
         """The same for pixels of these modules (pixel,): what differs between modules becomes one value per pixel."""
@@ -52,7 +55,9 @@ class Electronics:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            check_sign(field.name, getattr(self, field.name), zero=field.name in MAY_BE_ZERO)
+            if field.name not in TEXT:
+                check_sign(field.name, getattr(self, field.name), zero=field.name in MAY_BE_ZERO)
+        check_choice("digitisation", self.digitisation, DIGITISATIONS)
         if not np.all(np.asarray(self.v_ref) > np.asarray(self.v_cm)):
             but = f"they are {self.v_ref} and {self.v_cm} mV"
             raise ArgumentError("v_ref", "be above `v_cm`", but, "Correct one of them.")

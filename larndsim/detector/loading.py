@@ -15,7 +15,7 @@ from ..errors import ArgumentError, did_you_mean
 from .builtin import BUILTIN, module0_layout
 from .checks import PathLike, describe_unknown, read_yaml
 from .detector import Detector
-from .electronics import MAY_BE_ZERO, UNIFORM, Electronics
+from .electronics import DIGITISATIONS, MAY_BE_ZERO, TEXT, UNIFORM, Electronics
 from .geometry import build_geometry
 from .layout import Layout, planes, read_layout
 from .mobility import drift_velocity
@@ -147,12 +147,14 @@ def _electronics(properties: Properties, n_modules: int) -> Electronics:
     """The settings of the file, else the defaults."""
     values: dict[str, Any] = {}
     for name in dict.fromkeys(ELECTRONICS.values()):
-        if name not in properties:
+        if name not in properties or name in TEXT:
             continue
         value = properties.positive(name, n_modules, zero=name in (*MAY_BE_ZERO, "hold_delay"))
         if name in (*UNIFORM, "hold_delay"):
             value = _uniform(properties, name, value)
         values[name] = value
+    if "digitisation" in properties:
+        values["digitisation"] = properties.word("digitisation", DIGITISATIONS)
     if "hold_delay" in values:
         values["hold_ticks"] = HOLD_CLOCKS + values.pop("hold_delay")
     return Electronics(**values)

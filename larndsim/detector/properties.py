@@ -6,6 +6,7 @@ Both use our units (kV/cm, us, cm, cm2/us, mV, electrons). A value is a number, 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ ELECTRONICS = {
     "reset_noise_charge": "reset_noise",
     "uncorrelated_noise_charge": "uncorrelated_noise",
     "discriminator_noise": "discriminator_noise",
+    "digitisation": "digitisation",
 }
 PLACES = {
     name: name
@@ -49,7 +51,7 @@ KNOWN = PARAMETERS | ELECTRONICS | {key.upper(): name for key, name in ELECTRONI
 
 # Keys that only DUNE's dialect has, and what its files leave unsaid of the newer electronics that they describe.
 ONLY_DUNE = ("e_field", "tpc_offsets")
-UNSAID_BY_DUNE = {"discriminator_noise": 650.0}
+UNSAID_BY_DUNE = {"discriminator_noise": 650.0, "digitisation": "floor"}
 
 # Keys of larnd-sim that say nothing about charge, or that this simulation derives by itself.
 UNUSED = {
@@ -103,6 +105,13 @@ class Properties:
             must = "list positions [drift, y, x] in cm"
             raise self.error(key, must, f"it is {rows!r}", "Write one position per line.")
         return np.array([[as_number(key, number, self.where) for number in reversed(row)] for row in rows])
+
+    def word(self, name: str, choices: Iterable[str]) -> str:
+        """One of a few words."""
+        key, value = self.entries[name]
+        if value not in choices:
+            raise self.error(key, f"be one of {', '.join(choices)}", f"it is {value!r}", "Write one of these words.")
+        return value
 
     def interval(self, name: str) -> tuple[float, float]:
         """A start and an end, us."""

@@ -24,12 +24,16 @@ def event_counts(path: PathLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def kind_of(path: PathLike) -> str | None:
-    """segments, hits or packets; None for an HDF5 file of something else."""
+    """segments, packets or hits; None for an HDF5 file of something else."""
+    return next(iter(kinds_of(path)), None)
+
+
+def kinds_of(path: PathLike) -> tuple[str, ...]:
+    """What a file holds of segments, packets and hits: other simulators write packets beside the segments."""
     with opened(path, "segments, hits or packets") as file:
-        for kind, names in KINDS.items():
-            if any(isinstance(file.get(name), h5py.Dataset) for name in names):
-                return kind
-    return None
+        return tuple(
+            kind for kind, names in KINDS.items() if any(isinstance(file.get(name), h5py.Dataset) for name in names)
+        )
 
 
 def ranges_of(path: PathLike, dataset: str) -> tuple[int, dict[str, tuple[Any, Any]]]:

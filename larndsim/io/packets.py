@@ -31,6 +31,7 @@ PACKET_HITS = np.dtype(
         *((name, np.int64) for name in ("event", "plane", "ix", "iy")),
         *((name, np.float64) for name in ("x", "y")),
         *((name, np.int64) for name in ("tick", "adc", "io_group", "io_channel", "chip", "channel")),
+        *((name, np.int64) for name in ("trigger", "start")),
     ]
 )
 PACKET_FIELDS = np.dtype(
@@ -38,7 +39,9 @@ PACKET_FIELDS = np.dtype(
     + [(name, np.int64) for name in ("timestamp", "dataword", "packet_type")]
 )
 PACKET_TYPES = {0: "data", 1: "test", 2: "write", 3: "read", 4: "timestamp", 5: "message", 6: "sync", 7: "trigger"}
-_DATA, _TIMESTAMP, _TRIGGER = 0, 4, 7
+_DATA, _TIMESTAMP, _SYNC, _TRIGGER = 0, 4, 6, 7
+_SECOND = ord("S")  # what the sync packet says of which the clocks start again from 0, every second
+SAME = 1  # ticks between triggers of the same event in different io groups, at most
 _TRIGGER_TYPE = 2  # an external trigger
 _MUST = "be an HDF5 file of LArPix packets"
 
@@ -76,7 +79,7 @@ class PacketsWriter:
     def append(self, hits: np.ndarray, truth: np.ndarray | None = None, start: float = 0.0) -> None:
         """Add the hits (HIT_FIELDS) of one event that begins at `start` (us), and what is behind them (TRUTH_FIELDS).
 
-        Ticks and ADC values that are not whole are rounded.
+        Ticks that are not whole are rounded; ADC values that are not are digitised as the detector does it.
         """
         tick = int(np.floor(start / self.detector.electronics.clock))
         wired = self.detector.readout.chip[hits["plane"], hits["ix"], hits["iy"]] >= 0
@@ -107,7 +110,8 @@ class PacketsWriter:
             rows[field] = values[pixel]
         rows["timestamp"] = np.rint(hits["tick"]).astype(np.int64) % WRAP
         rows["receipt_timestamp"] = rows["timestamp"]
-        rows["dataword"] = np.clip(np.rint(hits["adc"]), 0, 255)
+        whole = {"round": np.rint, "floor": np.floor}[self.detector.electronics.digitisation]
+        rows["dataword"] = np.clip(whole(hits["adc"]), 0, 255)
         rows["first_packet"] = rows["direction"] = 1
         rows["packet_type"] = _DATA
         # the same bits as a configuration packet would mean them, as larpix-control writes them
@@ -153,11 +157,15 @@ class _Pixels(NamedTuple):
 def read_packets(path: PathLike, detector: Detector) -> np.ndarray:
     """The hits behind the data packets of a file: a structured array with PACKET_HITS. Axis: (hit,).
 
-    `tick` counts from time zero, wraps undone; `event` is -1 where the file has no `mc_packets_assn`.
+    `tick` counts from time zero, wraps undone; `event` is -1 where `mc_packets_assn` does not tell it. `trigger` is the
+    number of the trigger that comes before in the file, from 0 on (one per event, whichever io groups it reaches), and
+    `start` its tick; -1 and 0 before the first.
     """
     with opened(path, "LArPix packets") as file:
         packets = table_of(file, "packets", PACKET_FIELDS, _MUST)[:]
-        event = file["mc_packets_assn"]["event_ids"][:, 0] if "mc_packets_assn" in file else np.full(len(packets), -1)
+        event = _events(file, len(packets))
+    ticks = _unwrapped(packets, detector.electronics.clock)
+    trigger, start = _triggers(packets, ticks)
     data = packets["packet_type"] == _DATA
     address = (packets["io_group"], packets["io_channel"], packets["chip_id"], packets["channel_id"])
     addresses = [part[data].astype(np.int64) for part in address]
@@ -167,7 +175,7 @@ def read_packets(path: PathLike, detector: Detector) -> np.ndarray:
     for name, values in zip(("io_group", "io_channel", "chip", "channel"), addresses, strict=True):
         hits[name] = values
     hits["event"] = event[data]
-    hits["tick"] = _unwrapped(packets, detector.electronics.clock)[data]
+    hits["tick"], hits["trigger"], hits["start"] = ticks[data], trigger[data], start[data]
     hits["adc"] = packets["dataword"][data]
     return hits
 
@@ -193,13 +201,67 @@ def _code(io_group: np.ndarray, io_channel: np.ndarray, chip: np.ndarray, channe
     return ((group * 256 + io) * 256 + chip) * 64 + channel
 
 
+def _events(file: h5py.File, count: int) -> np.ndarray:
+    """The event of each packet, -1 where none is told. Axis: (packet,)."""
+    table = file.get("mc_packets_assn")
+    names = table.dtype.names if isinstance(table, h5py.Dataset) else None
+    if names is None or "event_ids" not in names:
+        return np.full(count, -1)
+    if len(table) != count:
+        but = f"{file.filename} has {len(table)} rows for {count} packets"
+        raise ArgumentError("path", "have a row of `mc_packets_assn` per packet", but, "Copy the file again.")
+    return table["event_ids"].reshape(count, -1)[:, 0].astype(np.int64)
+
+
+def _triggers(packets: np.ndarray, ticks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number and tick of the trigger before each packet; -1 and 0 before the first. Axis: (packet,).
+
+    A trigger comes in a packet per io group: packets of other groups, of the same tick, belong to the same one.
+    """
+    first: list[int] = []
+    groups: set[int] = set()
+    for row in np.flatnonzero(packets["packet_type"] == _TRIGGER).tolist():
+        group = int(packets["io_group"][row])
+        if not first or group in groups or abs(int(ticks[row] - ticks[first[-1]])) > SAME:
+            first.append(row)
+            groups = set()
+        groups.add(group)
+    number = np.searchsorted(np.array(first, dtype=np.int64), np.arange(len(packets)), side="right") - 1
+    starts = np.append(ticks[np.array(first, dtype=np.int64)], 0)
+    return number, starts[number]
+
+
 def _unwrapped(packets: np.ndarray, clock: float) -> np.ndarray:
-    """Ticks from time zero of all packets, near the time that the last timestamp packet before them tells."""
-    stamped = packets["packet_type"] == _TIMESTAMP
-    last = np.maximum.accumulate(np.where(stamped, np.arange(len(packets)), -1))
-    seconds = np.where(last >= 0, packets["timestamp"][last].astype(np.float64), 0.0)
+    """Ticks from time zero of all packets, near the time that the last timestamp packet before them tells.
+
+    Where sync packets say that the clocks start again every second, the timestamp packet tells the second of the
+    trigger, and the data packets are those nearest to their trigger.
+    """
+    seconds = _latest(packets, _TIMESTAMP, packets["timestamp"].astype(np.int64))
     ticks = packets["timestamp"].astype(np.int64)
-    return ticks + WRAP * np.rint((seconds / (1e-6 * clock) - ticks) / WRAP).astype(np.int64)
+    if not _every_second(packets):
+        return _nearest(ticks, seconds / (1e-6 * clock), WRAP)
+    second = round(1e6 / clock)
+    return _nearest(ticks, _latest(packets, _TRIGGER, ticks + second * seconds), second)
+
+
+def _every_second(packets: np.ndarray) -> bool:
+    """Whether the clocks start again from 0 every second."""
+    synchronised = packets["packet_type"] == _SYNC
+    if "trigger_type" in (packets.dtype.names or ()):
+        synchronised &= packets["trigger_type"] == _SECOND
+    return bool(synchronised.any())
+
+
+def _latest(packets: np.ndarray, kind: int, values: np.ndarray) -> np.ndarray:
+    """The value of the last packet of a kind, up to each packet; 0 before the first. Axis: (packet,)."""
+    last = np.maximum.accumulate(np.where(packets["packet_type"] == kind, np.arange(len(packets)), -1))
+    return np.where(last >= 0, values[last], 0) if len(values) else values
+
+
+def _nearest(ticks: np.ndarray, near: np.ndarray, period: int) -> np.ndarray:
+    """Ticks of clocks that start again after a period, with the multiple of it that brings them near to others."""
+    return ticks + period * np.rint((near - ticks) / period).astype(np.int64)
 
 
 def _check_adc(detector: Detector) -> None:

@@ -86,7 +86,7 @@ def _kind(metadata: Any) -> dict[str, Any]:
         return {"nargs": "+", "metavar": metavar}
     if kind == "numbers":
         return {"nargs": "+", "type": int, "metavar": metavar}
-    return {"type": str if kind == "file" else kind, "metavar": metavar}
+    return {"type": str if kind in ("file", "path") else kind, "metavar": metavar}
 
 
 def _help(item: Any) -> str:

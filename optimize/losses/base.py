@@ -159,13 +159,13 @@ def check_positive(name: str, value: Any) -> None:
         raise ArgumentError(name, "be a number greater than 0", f"it is {value!r}")
 
 
-def check_hits(target: Any) -> None:
-    """Refuse a target that is not a structured array of hits."""
+def check_hits(target: Any, name: str = "target") -> None:
+    """Refuse a target, under the name it was given by, that is not a structured array of hits."""
     names = getattr(getattr(target, "dtype", None), "names", None) or ()
-    missing = [name for name, _ in HIT_FIELDS if name not in names]
+    missing = [field for field, _ in HIT_FIELDS if field not in names]
     if missing:
         remedy = "Take it from `hits.numpy()` or from a hits file."
-        raise ArgumentError("target", "be a structured array of hits", f"it lacks {', '.join(missing)}", remedy)
+        raise ArgumentError(name, "be a structured array of hits", f"it lacks {', '.join(missing)}", remedy)
 
 
 def rows_of(wanted: tuple[np.ndarray, ...], held: tuple[np.ndarray, ...]) -> np.ndarray:

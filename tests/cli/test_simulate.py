@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -17,6 +18,7 @@ import pytest
 import larndsim
 from larndsim.cli import main, simulate
 from larndsim.cli.program import run_program
+from larndsim.detector.channel_files import unique_ids_of
 from larndsim.io import read_hits, read_hits_info, read_hits_truth, read_packets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,6 +130,51 @@ def test_channel_files(tmp_path, monkeypatch, segments_file):
     assert not np.isin(readout.channel[good["plane"], good["ix"], good["iy"]], range(6)).any()
 
 
+def test_pedestals_and_references(tmp_path, monkeypatch, segments_file):
+    """By key, and by the unique ids of the calibration chain, whose channels may be some of all."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("pedestals.npz", keys=np.array([0]), values=np.array([-3.0]), default=np.array(620.0))
+    options = ["--backend", "numpy", "--electronics", "relaxed", "--no-truth"]
+
+    def hits(*more):
+        assert run(segments_file, "out.h5", *options, *more) == 0
+        return read_hits("out.h5")
+
+    plain = hits()
+    per_count = 1012 / 256  # mV
+    higher = hits("--pedestals", "pedestals.npz")
+    np.testing.assert_array_equal(higher["charge"], plain["charge"])
+    np.testing.assert_allclose(higher["adc"] - plain["adc"], 40 / per_count, rtol=1e-3)
+    detector = larndsim.load_detector("module0")
+    row = plain[0]
+    pixel = row["plane"], row["ix"], row["iy"]
+    for variant in ("tile", "io_channel"):
+        key = str(unique_ids_of(detector, variant)[pixel])
+        Path("one.json").write_text(json.dumps({key: {"pedestal_mv": 600, "vref_mv": 1400, "vcm_mv": 300}}))
+        for flag, expected in (
+            ("--pedestals", row["adc"] + 20 / per_count),
+            ("--references", (row["charge"] * 4e-3 + 280) * 256 / 1100),
+        ):
+            found = hits(flag, "one.json", "--fill-channels", "--unique-id", variant)
+            assert found[0]["adc"] == pytest.approx(expected, rel=1e-5)
+            own = np.logical_and.reduce([plain[name] == row[name] for name in ("plane", "ix", "iy")])
+            np.testing.assert_array_equal(found["adc"][~own], plain["adc"][~own])
+    info = read_hits_info("out.h5")["channel_maps"]
+    assert (info["references"], info["fill-channels"]) == (str(tmp_path / "one.json"), True)
+    assert info["unique-id"] == "io_channel"
+
+
+def test_a_detector_that_takes_the_word_below(tmp_path, segments_file):
+    for name in ("round", "floor"):
+        (tmp_path / f"{name}.yaml").write_text(f"digitisation: {name}\n")
+        options = ["--backend", "numpy", "--no-noise", "--no-truth", "--detector", tmp_path / f"{name}.yaml"]
+        assert run(segments_file, tmp_path / f"{name}.h5", *options) == 0
+    nearest, below = (read_hits(tmp_path / f"{name}.h5") for name in ("round", "floor"))
+    np.testing.assert_array_equal(nearest["charge"], below["charge"])
+    assert set(nearest["adc"] - below["adc"]) == {0.0, 1.0}
+    assert read_hits_info(tmp_path / "floor.h5")["detector"]["electronics"]["digitisation"] == "floor"
+
+
 # What is wrong, and what the sentence says of it: {} stands for the file of segments.
 BAD = [
     (["none.h5"], "does not exist"),
@@ -169,6 +216,13 @@ BAD = [
     (["{}", "--seed", "-1"], "`seed` must be a whole number"),
     (["{}", "--seed", "1", "--no-noise"], "`seed` must be given with noise alone"),
     (["{}", "--thresholds", "none.npz"], "must be an npz file"),
+    (["{}", "--pedestals", "none.npz"], "must be a file that can be read"),
+    (["{}", "--pedestals", "few.json"], "must name all channels of module0, but 78399 are missing"),
+    (["{}", "--pedestals", "few.json", "--unique-id", "chip"], "`unique_id` must be one of io_channel, tile"),
+    (["{}", "--pedestals", "others.json"], "but 1 of its 1 unique ids match no channel, the first of them 3"),
+    (["{}", "--references", "few.json"], 'must map unique ids to {"vref_mv": ..., "vcm_mv": ...} in mV'),
+    (["{}", "--unique-id", "tile"], "`unique_id` must come with a JSON file"),
+    (["{}", "--fill-channels"], "`fill_channels` must be left out without files of channels"),
     (["{}", "--config", "unknown.yaml"], "Did you mean `seed`?"),
     (["{}", "--config", "wrong.yaml"], "`truth` must be true or false"),
     (["{}", "--nosie"], "unrecognized arguments: --nosie"),
@@ -211,6 +265,8 @@ def folder(tmp_path, monkeypatch, segments_file):
     with h5py.File("nan.h5", "w") as file:
         file["segments"] = rows
     Path("layout.yaml").write_text("chip_channel_to_position: {}\n")
+    Path("few.json").write_text('{"100101100": {"pedestal_mv": 600}}')
+    Path("others.json").write_text('{"3": {"pedestal_mv": 600}}')
     Path("unknown.yaml").write_text("sede: 3\n")
     Path("wrong.yaml").write_text("truth: 3\n")
     Path("layouts.yaml").write_text("layout: [1, 2]\n")

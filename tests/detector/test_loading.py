@@ -72,7 +72,7 @@ def test_2x2_with_one_layout_per_module(sample):
     np.testing.assert_allclose(g.pitch, [0.4434] * 4 + [0.387975] * 2 + [0.4434] * 2)
     assert g.n_x.tolist() == [140] * 4 + [160] * 2 + [140] * 2
     assert detector.electronics == Electronics(
-        threshold=5000.0, v_cm=478.1, v_ref=1568.0, gain=4.522e-3, discriminator_noise=650.0
+        threshold=5000.0, v_cm=478.1, v_ref=1568.0, gain=4.522e-3, discriminator_noise=650.0, digitisation="floor"
     )
     # Offsets are (drift, y, x): the first module lies at z = 33.5 and x = 33.5, the second at x = -33.5.
     np.testing.assert_allclose(g.anode_z[:4], [33.5 - 30.431, 33.5 + 30.431] * 2)
@@ -135,6 +135,20 @@ def test_discriminator_noise_of_the_newer_electronics(write):
     assert load_detector(write("e_field: 0.5\ndiscriminator_noise: 0\n")).electronics.discriminator_noise == 0.0
 
 
+def test_digitisation(write):
+    """DUNE's files mean the word below, where they do not say otherwise; the predecessor's mean the nearest."""
+    for text, expected in {
+        "eField: 0.5\n": "round",
+        "e_field: 0.5\n": "floor",
+        "tpc_offsets: [[0, 0, 0]]\n": "floor",
+        "e_field: 0.5\ndigitisation: round\n": "round",
+        "DIGITISATION: floor\n": "floor",
+    }.items():
+        assert load_detector(write(text)).electronics.digitisation == expected
+    with pytest.raises(ArgumentError, match="Argument `digitisation` must be one of floor, round, but it is 'down'"):
+        Electronics(digitisation="down")
+
+
 def test_electronics_per_pixel():
     electronics = Electronics(threshold=np.array([5000.0, 6000.0]), reset_noise=800.0).per_pixel(np.array([1, 0, 1]))
     assert electronics.threshold.tolist() == [6000.0, 5000.0, 6000.0]
@@ -171,6 +185,8 @@ def test_unknown_keys_are_reported_once(write):
         ("V_CM: 2000", "Argument `v_ref` must be above `v_cm`"),
         ("adc_hold_delay: 1.5", "Argument `adc_hold_delay` must be a whole number, but it is 1.5"),
         (FOUR_MODULES + "adc_counts: [256, 256, 256, 1024]", "Argument `adc_counts` must be the same for all modules"),
+        ("digitisation: up", "Argument `digitisation` must be one of round, floor, but it is 'up' in .*mine.yaml"),
+        ("digitisation: [round, floor]", "Argument `digitisation` must be one of round, floor"),
         ("e_field: 0.5\neField: 0.5", "Argument `eField` must be given without `e_field`"),
         ("time_interval: 200", r"Argument `time_interval` must be \[start, end\]"),
         ("time_interval: [200, 0]", "Argument `time_interval` must end after it starts"),

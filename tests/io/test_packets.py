@@ -113,6 +113,16 @@ def test_truth_names_the_ten_most_important_segments(written):
     assert (truth[kind != 0]["fraction"] == 0).all()
 
 
+def test_real_numbers_become_words_as_the_detector_digitises(tmp_path):
+    hits = hits_of(1, np.arange(3.0))
+    hits["adc"] = 3.2, 3.7, 255.0
+    for digitisation, words in (("round", [3, 4, 255]), ("floor", [3, 3, 255])):
+        electronics = dataclasses.replace(DETECTOR.electronics, digitisation=digitisation)
+        with PacketsWriter(tmp_path / "packets.h5", dataclasses.replace(DETECTOR, electronics=electronics)) as writer:
+            writer.append(hits)
+        assert read_packets(tmp_path / "packets.h5", DETECTOR)["adc"].tolist() == words
+
+
 def half_wired() -> Detector:
     """The detector, without channels for half of its first plane."""
     readout = Readout(*(column.copy() for column in DETECTOR.readout))

@@ -12,7 +12,7 @@ import yaml
 import larndsim
 from larndsim import ArgumentError
 from larndsim.data.waveforms import Waveforms
-from larndsim.io.hits import HitsWriter
+from larndsim.io import HitsWriter, PacketsWriter
 from optimize.cli.choices import add_choices, choices_of
 from optimize.cuts import OPEN
 from optimize.problem import make_problem
@@ -31,6 +31,8 @@ OTHERS = {
     "params": (("Ab",), {}),
     "input_target": ("brighter.h5", {}),
     "data": ("hits.h5", {}),
+    "data_events": ("triggers", {"data": "packets.h5"}),
+    "data_time": ("zero", {"data": "packets.h5"}),
     "events": ((0,), {}),
     "swap_xz": (False, {}),
     "cuts": ({**OPEN, "track_length": 5.0}, {}),
@@ -57,6 +59,13 @@ OTHERS = {
     "batches_per_step": (1, {**GRADIENT, "batch_tracks": 1}),
     "detector": ("thresholds.yaml", {}),
     "layout": ("layout.yaml", {"detector": "thresholds.yaml"}),
+    "thresholds": ("low.npz", {}),
+    "gains": ("map.npz", {}),
+    "pedestals": ("map.npz", {}),
+    "references": ("references.json", {"fill_channels": True, "pedestals": "map.npz"}),
+    "bad_channels": ("bad.json", {}),
+    "unique_id": ("io_channel", {"references": "references.json", "fill_channels": True}),
+    "fill_channels": (True, {"thresholds": "some.npz"}),
     "electronics": ("clocked", {}),
     "recombination": ("box", {"params": ("lifetime",)}),
     "link_vdrift_eField": (True, {}),
@@ -78,6 +87,17 @@ def folder(tmp_path_factory, segments):
     hits = larndsim.Simulator(DETECTOR)(segments).numpy()
     with HitsWriter(path / "hits.h5") as writer:
         writer.append(hits)
+    pytest.importorskip("larpix", reason="larpix-control is not installed")
+    with PacketsWriter(path / "packets.h5", DETECTOR) as writer:
+        for event in np.unique(hits["event"]):
+            own = hits[hits["event"] == event]
+            own["tick"] += 500  # on a clock of its own
+            writer.append(own, start=50.0)
+    np.savez(path / "low.npz", keys=[0], values=[5000.0], default=5000.0)
+    np.savez(path / "map.npz", keys=[0], values=[1e-3], default=1e-3)
+    np.savez(path / "some.npz", keys=[0], values=[5000.0])
+    (path / "references.json").write_text('{"100204005": {"vref_mv": 1400, "vcm_mv": 300}}')  # in either variant
+    (path / "bad.json").write_text('{"All": [0, 1, 2, 3]}')
     (path / "thresholds.yaml").write_text("DISCRIMINATION_THRESHOLD: 5000\n")
     (path / "layout.yaml").write_text("pixel_pitch: no\n")
     return path
@@ -91,6 +111,7 @@ def fingerprint(choices):
     pixels = [batch.all_pixels().ix.tobytes() for batch in o.batches]
     sim = o.simulator
     setup = (sim.backend.name, sim.backend.dtype, sim.recombination, sim.link_vdrift_eField, sim.detector.electronics)
+    setup += tuple(np.ascontiguousarray(column).tobytes() for column in sim.channels)
     method = {k: np.asarray(v).tolist() for k, v in vars(problem.method).items()}
     return repr((targets, pixels, setup, type(problem.method), method, o.mode, o.loss, problem.init, problem.target))
 
@@ -104,7 +125,11 @@ def test_every_choice_does_something_or_is_refused(name, folder, monkeypatch):
     monkeypatch.chdir(folder)
     value, needed = OTHERS[name]
     base = {**BASE, "input": "segments.h5", **needed}
-    if name in REFUSED:
+    if name == "fill_channels":  # without it, the file is refused
+        with pytest.raises(ArgumentError, match="must name all pixels or hold a `default`"):
+            fingerprint(base)
+        assert fingerprint({**base, name: value}) != fingerprint({**BASE, "input": "segments.h5"})
+    elif name in REFUSED:
         with pytest.raises(ArgumentError):
             fingerprint({**base, name: value})
     else:
@@ -168,6 +193,14 @@ def test_how_a_run_goes(segments, tmp_path, monkeypatch):
         ({"loss": "hits", "loss_options": {"colour": 1}}, "be an option of the loss hits"),
         ({"data": "hits.h5", "set_target": {"Ab": 0.8}}, "`set_target` must be left out with `data`"),
         ({"data": "hits.h5", "noise": True}, "`noise` must be left out with `data`"),
+        ({"data_events": "triggers"}, "`data_events` must come with `data`, but there is none"),
+        ({"data_time": "clock"}, "`data_time` must come with `data`"),
+        ({"data": "hits.h5", "data_time": "noon"}, "`data_time` must be one of clock, deposit, zero"),
+        ({"data": "hits.h5", "data_events": "all"}, "`data_events` must be one of associations, triggers"),
+        ({"thresholds": "no.npz"}, "must be an npz file"),
+        ({"gains": np.ones(3)}, "`gains` must have the shape (2, 140, 280)"),
+        ({"fill_channels": True}, "`fill_channels` must be left out without files of channels"),
+        ({"unique_id": "tile"}, "`unique_id` must come with a JSON file"),
         ({"cuts": {"z_inne": 3.0}}, "Did you mean `z_inner`?"),
         ({"backend": "numpy"}, "`backend` must be one of jax, torch"),
         ({"method": "gradient", "optimizer": "adma"}, "`optimizer` must be one of"),
@@ -227,6 +260,8 @@ def test_a_value_of_the_wrong_kind_is_refused_in_a_sentence(name, method):
         ({"events": ["all"]}, "`events` must be whole numbers"),
         ({"device": 0}, "`device` must be a word, but it is 0"),
         ({"layout": 3}, "`layout` must be names of files"),
+        ({"references": np.ones(3)}, "`references` must be the name of a file"),
+        ({"pedestals": 3}, "`pedestals` must be the name of a file"),
         ({"data": []}, "`data` must be the name of a file"),
         ({"params": "no.yaml"}, "`params` must be a YAML file, but no.yaml cannot be read"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,7 +57,8 @@ def hits(charge: np.ndarray, end: float, electronics: Electronics, noise: Noise 
 
 def adc(charge: float, e: Electronics) -> int:
     """What the converter makes of a charge."""
-    count = round((charge * e.gain + e.v_pedestal - e.v_cm) * e.adc_counts / (e.v_ref - e.v_cm))
+    whole = {"round": round, "floor": math.floor}[e.digitisation]
+    count = whole((charge * e.gain + e.v_pedestal - e.v_cm) * e.adc_counts / (e.v_ref - e.v_cm))
     return min(max(count, 0), e.adc_counts - 1)
 
 
