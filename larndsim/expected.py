@@ -22,6 +22,7 @@ from .noise import Widths
 from .triggering import Comparator, Cycle
 
 LEAST = 1e-4  # probability from which on there is such a hit
+DERIVED = 2  # times what moments hold, at least, is held for their derivatives
 
 
 class Found(NamedTuple):
@@ -64,19 +65,20 @@ def _derived(scheme: Scheme) -> Derived:
 
 def _value(scheme: Scheme, *arrays: Any) -> tuple[Any, tuple[Any]]:
     """The moments of each hit; the mean ticks (pixel, hit) are kept."""
-    found, mean = by_rows(partial(moments, scheme), _rows(*arrays))
+    found, mean = by_rows(partial(moments, scheme), 1, _rows(*arrays))
     return found, (mean,)
 
 
 def _push(scheme: Scheme, arrays: tuple[Any, ...], kept: tuple[Any], step: Any) -> Any:
     """How the moments move with the waveforms, `step` (direction, pixel, tick): (direction, pixel, hit, moment)."""
-    moved = by_rows(partial(push, scheme), _rows(*arrays), kept[0], step.transpose((1, 0, 2)))
+    size = max(DERIVED, step.shape[0])
+    moved = by_rows(partial(push, scheme), size, _rows(*arrays), kept[0], step.transpose((1, 0, 2)))
     return moved.transpose((1, 0, 2, 3))
 
 
 def _pull(scheme: Scheme, arrays: tuple[Any, ...], kept: tuple[Any], slope: Any, _: tuple[bool, ...]) -> tuple[Any]:
     """The transposed of `_push`: slopes by the moments (pixel, hit, moment) -> by the waveforms (pixel, tick)."""
-    return (by_rows(partial(pull, scheme), _rows(*arrays), kept[0], slope),)
+    return (by_rows(partial(pull, scheme), DERIVED, _rows(*arrays), kept[0], slope),)
 
 
 def _rows(charge: Any, until: Any, threshold: Any, *widths: Any) -> Rows:

@@ -111,10 +111,13 @@ class Course(NamedTuple):
     begin: State
 
 
-def by_rows(function: Callable[[Any], Any], rows: Rows, *trees: Any) -> Any:
-    """A function of `Rows` and other trees (pixel, ...), some pixels after others; those of a like life together."""
+def by_rows(function: Callable[..., Any], size: int, rows: Rows, *trees: Any) -> Any:
+    """A function of `Rows` and other trees (pixel, ...), some pixels after others; those of a like life together.
+
+    `size` is how much it holds of each pixel, in units of what `moments` hold.
+    """
     count = rows.charge.shape[0]
-    together = max(ROWS, -(-count // PARTS))
+    together = max(ROWS // size, -(-count // PARTS))
     if together >= count:
         return function(rows, *trees)
     order = (rows.until - _first(rows)).argsort()
