@@ -40,17 +40,63 @@ def test_columns(backend):
     np.testing.assert_allclose(numpy(hits.adc)[mask], counts[mask], rtol=1e-9)
 
 
-def test_expected_number_of_hits(backend):
-    sim = simulator(backend)
-    batch = sim.prepare(SEGMENTS)
-    number = sim.backend.numpy(sim.expected_hits(batch))
-    clocked = Simulator(cases.DETECTOR, backend, dtype="float64", electronics="clocked")
-    drawn = [clocked.backend.numpy(clocked.hits(batch, seed=seed).mask).reshape(-1, 10).sum(1) for seed in range(40)]
+def maps_of_channels():
+    """Electronics of its own behind every channel; a fifth are off."""
+    rng, shape = np.random.default_rng(6), cases.GEOMETRY.shape
+    return {
+        "thresholds": rng.uniform(4e3, 9e3, shape),
+        "gains": rng.uniform(3e-3, 5e-3, shape),
+        "pedestals": rng.uniform(500.0, 650.0, shape),
+        "v_cm": rng.uniform(250.0, 300.0, shape),
+        "v_ref": rng.uniform(1200.0, 1400.0, shape),
+        "bad_channels": rng.random(shape) < 0.2,
+    }
+
+
+def test_the_means_of_many_draws_with_channels_of_their_own(backend):
+    """The number of hits of each pixel; ticks, charges and ADC values of hits that are seldom missing."""
+    settings = replace(cases.DETECTOR.electronics, digitisation="floor", discriminator_noise=650.0)
+    detector, options, n = replace(cases.DETECTOR, electronics=settings), {"dtype": "float64", **maps_of_channels()}, 60
+    sim = Simulator(detector, backend, electronics="expected", **options)
+    clocked = Simulator(detector, backend, electronics="clocked", **options)
+    batch, numpy = sim.prepare(SEGMENTS, vary=()), sim.backend.numpy
+    number, hits = numpy(sim.expected_hits(batch)), sim.hits(batch)
+    drawn = [clocked.hits(batch, seed=seed) for seed in range(n)]
+    there = np.array([numpy(each.mask) for each in drawn])
+    counts = there.reshape(n, -1, 10).sum(axis=2)
     assert number.shape == (len(batch.all_pixels().event),)
-    spread = np.maximum(np.std(drawn, axis=0), 0.05)
-    assert np.all(np.abs(np.mean(drawn, axis=0) - number) <= 4 * spread / 40**0.5)
+    spread = np.maximum(counts.std(axis=0), 0.05)
+    assert np.all(np.abs(counts.mean(axis=0) - number) <= 4 * spread / n**0.5)
+    pixels = batch.all_pixels()
+    off = options["bad_channels"][pixels.plane, pixels.ix, pixels.iy]
+    assert off.any() and not number[off].any() and number[~off].sum() > 10
+    often = numpy(hits.probability) > 0.9
+    assert often.sum() > 10
+    width = (options["v_ref"] - options["v_cm"]) / 256 / options["gains"]  # electrons per count
+    width = np.repeat(width[pixels.plane, pixels.ix, pixels.iy], 10)
+    spreads = {"tick": numpy(hits.tick_spread), "charge": numpy(hits.charge_spread)}
+    spreads["adc"] = np.hypot(spreads["charge"] / width, 0.3)
+    for name, below in (("tick", 0.0), ("charge", 0.0), ("adc", 0.5)):
+        values = np.array([numpy(getattr(each, name)) for each in drawn])
+        mean = np.sum(values * there, axis=0)[often] / there.sum(axis=0)[often]
+        error = spreads[name][often] / np.sqrt(there.sum(axis=0)[often])
+        assert np.all(np.abs(mean + below - numpy(getattr(hits, name))[often]) <= 4.5 * error)
+
+
+def test_expected_hits_are_those_of_expected_electronics():
+    clocked = Simulator(cases.DETECTOR, "numpy", electronics="clocked")
     with pytest.raises(ArgumentError, match="`electronics` must be expected, but they are clocked"):
-        clocked.expected_hits(batch)
+        clocked.expected_hits(clocked.prepare(SEGMENTS))
+
+
+def test_a_threshold_beyond_all_levels_is_refused_unless_the_channel_is_off():
+    thresholds = np.full(cases.GEOMETRY.shape, 7e3)
+    thresholds[0, 0, 0] = 1e6
+    with pytest.raises(
+        ArgumentError, match=r"`thresholds` must be 200000 electrons at most .* there is one of 1e[+]06"
+    ):
+        simulator("numpy", thresholds=thresholds)
+    simulator("numpy", thresholds=thresholds, bad_channels=thresholds > 1e5)
 
 
 def test_jacobian_by_parameters(differentiable_backend):
@@ -90,13 +136,15 @@ def test_gradient_of_the_expected_number(differentiable_backend):
 
 
 def test_parts_and_empty_batches_change_nothing(backend):
-    segments = larndsim.generate("muons", seed=4, detector=cases.DETECTOR, length=40)
+    names = "oblique", "on a pixel edge", "across the anode", "along the drift"
+    segments = concatenate(*(cases.CASES[name] for name in names))
     known = np.sort(simulator(backend)(segments).numpy(), order=["event", "plane", "ix", "iy", "order"])
-    parts = simulator(backend, memory="15MB")
+    parts = simulator(backend, memory="12MB")
     batch = parts.prepare(segments, vary=())
     assert len(batch.parts) > 1
+    found = parts.hits(batch).numpy()
     for name in known.dtype.names:
-        np.testing.assert_allclose(parts.hits(batch).numpy()[name], known[name], rtol=1e-6, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(found[name], known[name], rtol=1e-6, atol=1e-6, err_msg=name)
     nothing = simulator(backend)(cases.SILENT["outside every TPC"])
     assert len(nothing.numpy()) == 0 and len(simulator(backend)(nothing_of()).numpy()) == 0
 

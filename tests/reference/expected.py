@@ -7,8 +7,8 @@ from scipy.stats import norm
 
 from larndsim.detector import Electronics
 
-FINE = 15  # steps to a width of the reset noise
-FAR = 7.0  # widths
+FINE = 10  # steps to a width of the reset noise
+FAR = 6.0  # widths
 LEAST = 1e-10  # attempts that are less probable are left out
 
 
