@@ -21,6 +21,7 @@ from .pixelization import Ranges
 IDENTIFIERS = ("event", "track", "segment", "pdg")
 WIDER = 10, 1e6  # than its bounds may be what shapes a plan (it takes time and memory), and what only scales numbers
 ACCURACIES = 1e-4, 1e-2  # beyond, other errors than those of the sums rule
+HIGHEST_THRESHOLD = 2e5  # electrons, for a model that follows all levels up to the threshold, which takes time
 SHAPING = ("vdrift", "eField", "temperature", "tran_diff", "long_diff", "shift_x", "shift_y", "shift_z")
 
 
@@ -31,6 +32,23 @@ def check_accuracy(accuracy: Any) -> float:
     if not (number and low <= accuracy <= high):
         raise ArgumentError("accuracy", f"be a number from {low:g} to {high:g}", f"it is {accuracy!r}")
     return float(accuracy)
+
+
+def check_model(model: Any, electronics: Any, channels: Any) -> None:
+    """Refuse a model that integrates over noise that is not there, or over more levels than a threshold may have."""
+    if not model.predicts:
+        return
+    reset = np.asarray(electronics.reset_noise)
+    comparator = np.hypot(electronics.uncorrelated_noise, electronics.discriminator_noise)
+    for what, width in (("reset noise", reset), ("noise of the comparator", comparator)):
+        if np.min(width) <= 0:
+            must = "be one that needs no noise, for a detector without"
+            but = f"{model.name} integrates over the {what}, and it is 0"
+            raise ArgumentError("electronics", must, but, "Use electronics relaxed.")
+    highest = np.where(channels.live > 0.0, channels.threshold, 0.0).max()
+    if highest > HIGHEST_THRESHOLD:
+        must = f"be {HIGHEST_THRESHOLD:g} electrons at most in live channels, with electronics {model.name}"
+        raise ArgumentError("thresholds", must, f"there is one of {highest:g}", "Name such channels in bad_channels.")
 
 
 def checked_segments(segments: Segments | np.ndarray) -> Segments:

@@ -1,7 +1,8 @@
 """One event at a glance: pixel planes, drift times, a view in space, and what the brightest pixels saw.
 
 Everything that is drawn comes from a file of hits; the true segments and the waveforms from the file of segments that
-it was made of. Lengths in cm, times in us, charges in electrons.
+it was made of. Hits of electronics expected are drawn with their probability as opacity, and with their spreads.
+Lengths in cm, times in us, charges in electrons.
 """
 
 from __future__ import annotations
@@ -126,10 +127,29 @@ def _title(event: Event) -> str:
     if event.segments is not None:
         number = len(event.segments.dE)
         words.append(f"{number} true segment{'s' * (number != 1)}, {event.segments.dE.sum():.3g} MeV")
-    words.append(f"{len(event.hits)} hit{'s' * (len(event.hits) != 1)}")
-    total = event.hits["charge"].sum()
+    chance = _probability(event.hits)
+    number_of_hits = f"{chance.sum():.4g} expected" if _predicted(event.hits) else len(event.hits)
+    words.append(f"{number_of_hits} hit{'s' * (len(event.hits) != 1)}")
+    total = (chance * event.hits["charge"]).sum()
     words.append(f"{total / 1e6:.2f} million electrons" if total > 1e6 else f"{total / 1e3:.1f} thousand electrons")
     return "   |   ".join(words)
+
+
+def _predicted(hits: np.ndarray) -> bool:
+    """Whether hits are only more or less likely."""
+    return "probability" in (hits.dtype.names or ())
+
+
+def _probability(hits: np.ndarray) -> np.ndarray:
+    """How likely each hit is; those that there are have 1. Axis: (hit,)."""
+    return hits["probability"].clip(0.0, 1.0) if _predicted(hits) else np.ones(len(hits))
+
+
+def _hit_colours(hits: np.ndarray, norm: Any) -> np.ndarray:
+    """Colour by charge, opacity by probability. Axes: (hit, 4)."""
+    colours = _colours()(norm(hits["charge"]))
+    colours[:, 3] = _probability(hits)
+    return colours
 
 
 def _norm(event: Event) -> Any:
@@ -150,7 +170,8 @@ def _colours() -> Any:
 
 def _shown_planes(event: Event) -> list[int]:
     """The planes with the most charge, in order."""
-    total = np.bincount(event.hits["plane"], weights=event.hits["charge"], minlength=event.geometry.n_planes)
+    charge = _probability(event.hits) * event.hits["charge"]
+    total = np.bincount(event.hits["plane"], weights=charge, minlength=event.geometry.n_planes)
     return sorted(np.argsort(-total, kind="stable")[:PLANES].tolist())
 
 
@@ -209,7 +230,7 @@ def _draw_plane(axis: Any, event: Event, plane: int, norm: Any, width: float) ->
     """Charge of each pixel of a plane in colour, and the true segments in its TPC."""
     g, hits = event.geometry, event.hits[event.hits["plane"] == plane]
     image = np.zeros((g.n_x[plane], g.n_y[plane]))
-    np.add.at(image, (hits["ix"], hits["iy"]), hits["charge"])
+    np.add.at(image, (hits["ix"], hits["iy"]), _probability(hits) * hits["charge"])
     x = g.x_low[plane] + g.pitch[plane] * np.arange(g.n_x[plane] + 1)
     y = g.y_low[plane] + g.pitch[plane] * np.arange(g.n_y[plane] + 1)
     mesh = axis.pcolormesh(x, y, np.ma.masked_less_equal(image.T, 0.0), norm=norm, cmap=_colours(), rasterized=True)
@@ -238,9 +259,7 @@ def _draw_drift(axis: Any, event: Event, plane: int, norm: Any, width: float) ->
     longest = g.drift_length[plane] / event.velocity[g.module[plane]]
     times = _drift_time(event, plane, hits["z"])
     size = np.clip(width, 2.0, WIDTH) ** 2
-    axis.scatter(
-        hits["x"], times, c=hits["charge"], norm=norm, cmap=_colours(), s=size, marker="s", lw=0, rasterized=True
-    )
+    axis.scatter(hits["x"], times, color=_hit_colours(hits, norm), s=size, marker="s", lw=0, rasterized=True)
     truth = _within(event, plane)
     if truth is not None:
         ends = [_drift_time(event, plane, z) + truth.t - _begin(event) for z in (truth.z_start, truth.z_end)]
@@ -287,7 +306,7 @@ def _draw_space(figure: Any, event: Event, norm: Any) -> None:
         lines = np.array([[s.z_start, s.x_start, s.y_start], [s.z_end, s.x_end, s.y_end]]).transpose(2, 0, 1)
         axis.add_collection3d(Line3DCollection(list(lines), zorder=2, lw=WIDTH, **HALO), autolim=False)
     hits = event.hits
-    axis.scatter(hits["z"], hits["x"], hits["y"], c=hits["charge"], norm=norm, cmap=_colours(), s=5, lw=0, zorder=3)
+    axis.scatter(hits["z"], hits["x"], hits["y"], color=_hit_colours(hits, norm), s=5, lw=0, zorder=3)
     sides = np.array(boxes)
     (x, y, z) = zip(sides[:, :, 0].min(axis=0), sides[:, :, 1].max(axis=0), strict=True)
     axis.set(xlim=z, ylim=x, zlim=y, xlabel="z [cm]", ylabel="x [cm]", zlabel="y [cm]")
@@ -325,7 +344,7 @@ def _draw_pixels(figure: Any, event: Event) -> None:
 
 
 def _draw_pixel(axis: Any, event: Event, pixel: int) -> None:
-    """One pixel: its charge falls back to zero after each hit."""
+    """One pixel: its charge falls back to zero after each hit, if that is more likely than not."""
     w: Any = event.waveforms
     plane, ix, iy = (int(column[pixel]) for column in (w.plane, w.ix, w.iy))
     hits = event.hits
@@ -336,7 +355,7 @@ def _draw_pixel(axis: Any, event: Event, pixel: int) -> None:
     time = w.start[pixel] + w.tick * np.arange(w.charge.shape[1])
     charge = w.charge[pixel].astype(float)
     end = w.tick * (hits["tick"] + hold)
-    resets = end + w.tick * reset
+    resets = end[_probability(hits) > 0.5] + w.tick * reset
     level = np.append(0.0, np.interp(resets, time, charge))
     since = charge - level[np.searchsorted(resets, time, side="right")]
     seen = np.flatnonzero((charge > 1e-3 * charge[-1]) & (charge < 0.999 * charge[-1]))
@@ -345,10 +364,22 @@ def _draw_pixel(axis: Any, event: Event, pixel: int) -> None:
     threshold: Any = event.threshold
     axis.axhline(threshold[plane, ix, iy] / 1e3, color=LEVEL, lw=1, ls="--", label="threshold")
     seen_at = w.tick * hits["tick"] - began
-    axis.vlines(seen_at, 0, hits["charge"] / 1e3, color=HIT, lw=0.9, ls=":", label="threshold seen")
-    axis.plot(end - began, hits["charge"] / 1e3, "o", color=HIT, ms=4, label="hit, as digitised")
+    _draw_hits(axis, hits, seen_at, end - began, w.tick)
     first, last = (time[seen[[0, -1]]] if len(seen) else time[[0, -1]]) - began
     axis.set(xlim=(first - 2, max(last, (end - began).max(initial=last)) + 3), ylim=(0, None))
     x, y = pixel_centre(event.geometry, np.array(plane), np.array(ix), np.array(iy))
     axis.set_title(f"plane {plane}, pixel ({ix}, {iy}) at x = {x:.1f}, y = {y:.1f} cm", fontsize=9)
     axis.grid(color=GRID, lw=0.6)
+
+
+def _draw_hits(axis: Any, hits: np.ndarray, seen_at: np.ndarray, end: np.ndarray, tick: float) -> None:
+    """When the threshold was seen, and what was digitised; of hits that are only likely the means and spreads."""
+    for index in range(len(hits)):
+        chance, charge = _probability(hits)[index], hits["charge"][index] / 1e3
+        what = "hit, mean and spread" if _predicted(hits) else "hit, as digitised"
+        labels: Any = ("threshold seen", what) if index == 0 else (None, None)
+        axis.vlines(seen_at[index], 0, charge, color=HIT, lw=0.9, ls=":", alpha=chance, label=labels[0])
+        spread = {}
+        if _predicted(hits):
+            spread = {"xerr": tick * hits["tick_spread"][index], "yerr": hits["charge_spread"][index] / 1e3}
+        axis.errorbar(end[index], charge, **spread, fmt="o", color=HIT, ms=4, lw=0.9, alpha=chance, label=labels[1])

@@ -32,6 +32,14 @@ class Noise(NamedTuple):
     discriminator: Any  # (pixel, attempt) on the threshold that the digitised value is compared with
 
 
+class Widths(NamedTuple):
+    """How wide the noise of each pixel is, electrons; for models that integrate it over. Axis: (pixel,)."""
+
+    reset: Any
+    uncorrelated: Any
+    discriminator: Any
+
+
 def draw(seed: int, pixels: Any, ticks: int, electronics: Electronics) -> Noise:
     """Noise for `pixels`: anything with integer arrays `event`, `plane`, `ix`, `iy`, `burst` (pixel,); float32.
 

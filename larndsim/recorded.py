@@ -15,10 +15,9 @@ from .backend.operations import Derived, with_derivative
 from .charge import Signal
 from .data.batch import Pixels
 from .detector import Channel, Detector, adc_cell
-from .detector.electronics import Electronics
 from .errors import ArgumentError
 from .likelihood import Likelihood, likelihood
-from .recording import channels_of
+from .recording import channels_of, widths_of
 from .renewal import Noise, Seen
 from .triggering import Cycle
 
@@ -60,17 +59,10 @@ def recorded_of(hits: np.ndarray, pixels: Pixels, maps: Channel, detector: Detec
     low, high = np.zeros((2, size, e.max_hits))
     own = Channel(*(values[row] for values in channel))
     low[row, number], high[row, number] = adc_cell(hits["adc"], own, e)
-    noise = _noise(e.per_pixel(detector.geometry.module[pixels.plane]), size)
-    if not (noise[1] > 0.0).all():
+    noise = widths_of(pixels, detector)
+    if not (noise.uncorrelated > 0.0).all():
         raise ArgumentError("uncorrelated_noise", "be greater than 0 for a likelihood", "it is 0 in some pixels")
     return Recorded(count, tick, low, high, channel.live > 0.0, channel.threshold, *noise)
-
-
-def _noise(e: Electronics, size: int) -> tuple[np.ndarray, ...]:
-    """Widths of the noise of each pixel: of the reset, uncorrelated, of the discriminator."""
-    names = ("reset_noise", "uncorrelated_noise", "discriminator_noise")
-    reset, uncorrelated, discriminator = (np.broadcast_to(getattr(e, name), (size,)).astype(float) for name in names)
-    return reset, uncorrelated, discriminator
 
 
 def _check_whole(hits: np.ndarray) -> None:

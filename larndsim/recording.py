@@ -4,6 +4,7 @@ their noise, and the hits put together."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import eagerpy as ep
@@ -13,11 +14,11 @@ from .backend import map_leaves
 from .backend.operations import laid_out, to_real
 from .charge import Signal, joined_rows
 from .data.batch import Group, Members, Pixels, Window, joined
-from .data.hits import Slots
+from .data.hits import RECORDED, Slots
 from .detector import Channel, Detector, Electronics
 from .detector.geometry import pixel_centre
 from .electronics import digitize
-from .noise import Noise, draw
+from .noise import Noise, Widths, draw
 from .response import TICK
 from .size_classes import FINE_LADDER, LADDER, POWERS, on_ladder
 
@@ -92,6 +93,18 @@ def noise_of(seed: int, pixels: Pixels, ticks: int, detector: Detector) -> Noise
     return draw(seed, pixels, ticks, detector.electronics.per_pixel(detector.geometry.module[pixels.plane]))
 
 
+def widths_of(pixels: Pixels, detector: Detector) -> Widths:
+    """How wide the noise of some pixels is."""
+    settings = detector.electronics.per_pixel(detector.geometry.module[pixels.plane])
+    widths = settings.reset_noise, settings.uncorrelated_noise, settings.discriminator_noise
+    return Widths(*(np.full(pixels.ix.shape, width, dtype=np.float64) for width in widths))
+
+
+def settings_of(detector: Detector, channels: Channel) -> Electronics:
+    """The electronics, with the highest threshold of all live channels: up to there levels are looked for."""
+    return replace(detector.electronics, threshold=float(channels.threshold[channels.live > 0.0].max(initial=1.0)))
+
+
 def merged(signals: tuple[Signal, ...], firsts: tuple[int, ...], anode: Any) -> Signal:
     """The signals of some classes, the longest first, as one with the rows of `anode`; each stays as it ends.
 
@@ -109,18 +122,32 @@ def _prolonged(charge: Any, ticks: int) -> Any:
     return charge
 
 
-def recorded(signal: Signal, recorder: Recorder, noise: Noise | None, settings: Electronics, model: str) -> Any:
-    """Hits, ticks from the event's reference time: z, tick, charge, adc, mask. Axes: (row, hit, 5)."""
+def recorded(
+    signal: Signal, recorder: Recorder, noise: Noise | Widths | None, settings: Electronics, model: str
+) -> Any:
+    """Hits, ticks from the event's reference time: the columns `RECORDED`, without the last three if they are None.
+
+    Axes: (row, hit, column).
+    """
     hits = digitize(signal.charge, signal.end, recorder.channel, noise, settings, model)
     tick = hits.tick + ep.expand_dims(signal.start, 1)
     z = tick * ep.expand_dims(recorder.slope, 1) + ep.expand_dims(recorder.anode, 1)
-    return ep.stack([z, tick, hits.charge, hits.adc, to_real(hits.mask, tick)], axis=-1)
+    prediction = (column for column in hits[4:] if column is not None)
+    return ep.stack([z, tick, hits.charge, hits.adc, to_real(hits.mask, tick), *prediction], axis=-1)
 
 
 def flat(parts: tuple[Any, ...], counts: tuple[int, ...]) -> tuple[Any, ...]:
     """The columns of what is `recorded` of the first rows of each group, `counts` of them. Axis: (hit,)."""
-    rows = joined_rows(parts, counts).reshape((-1, 5))
-    return (*(rows[:, column] for column in range(4)), rows[:, 4] > 0.5)
+    columns = parts[0].shape[2]
+    rows = joined_rows(parts, counts).reshape((-1, columns))
+    found = [rows[:, column] for column in range(columns)]
+    mask = RECORDED.index("mask")
+    return (*found[:mask], found[mask] > 0.5, *found[mask + 1 :])
+
+
+def sums_of_pixels(values: Any, orders: int) -> Any:
+    """The sum over the hits (hit,) of each pixel, `orders` of them. Axis: (pixel,)."""
+    return values.reshape((-1, orders)).sum(axis=1)
 
 
 def numbered(members: Iterable[Members]) -> tuple[Members, ...]:

@@ -33,6 +33,7 @@ from .backend.operations import (
     to_real,
     with_derivative,
 )
+from .detector import Electronics
 from .noise import Noise
 from .triggering import Comparator, Cycle, Find, Reading, attempts, chosen, columns_of, finder, moved_up, within
 
@@ -47,10 +48,10 @@ class Kept(NamedTuple):
     choice: Any  # (pixel, hit, attempt) 1 where an attempt gave a hit, else 0
 
 
-def hits_between_ticks(charge: Any, comparator: Comparator, cycle: Cycle) -> tuple[Any, Any, Any]:
+def hits_between_ticks(charge: Any, comparator: Comparator, electronics: Electronics) -> tuple[Any, Any, Any]:
     """Ticks, charges, and whether there is such a hit, of a cumulative `charge`; which alone moves them."""
     rest = (comparator.until, comparator.threshold, *(comparator.noise or ()))
-    hits = with_derivative(_derived(cycle, charge.shape[1]), charge, *rest)
+    hits = with_derivative(_derived(Cycle.of(electronics), charge.shape[1]), charge, *rest)
     return hits[:, :, 0], hits[:, :, 1], hits[:, :, 2] > 0.5
 
 

@@ -17,13 +17,13 @@ from .backend import DEFAULT, get_backend
 from .backend.operations import recomputed
 from .batching import make_batch
 from .data.batch import Batch, Fixed, Group, Members, Part
-from .data.hits import Hits, as_table
+from .data.hits import RECORDED, Hits, as_table
 from .data.segments import Segments
 from .data.waveforms import Waveforms
 from .detector import Detector, Parameters, channel_maps, load_detector
 from .detector.mobility import drift_velocity
 from .electronics import MODELS
-from .errors import check_choice
+from .errors import ArgumentError, check_choice
 from .induction import Cloud
 from .memory import Footprint, bytes_of, footprint
 from .quenching import RECOMBINATION
@@ -37,11 +37,11 @@ class Simulator:
     """A detector on a backend.
 
     `recombination` is one of birks, box, ellipsoid. With `link_vdrift_eField` the drift velocity follows from the
-    field and the temperature instead of the parameter `vdrift`. `electronics` is one of clocked, relaxed; arrays of
-    `thresholds` (electrons), `gains` (mV per electron), `pedestals`, `v_ref`, `v_cm` (mV) and `bad_channels` (true or
-    false), with axes (plane, ix, iy), replace what the detector says: `channels` is what stands behind every pixel.
-    `accuracy` is that of each waveform at every tick, relative to its pixel's total (totals are some ten times as
-    accurate): looser is faster. `memory` is what hits and their gradient may take, beside the libraries: of a larger
+    field and the temperature instead of the parameter `vdrift`. `electronics` is one of clocked, relaxed, expected;
+    arrays of `thresholds` (electrons), `gains` (mV per electron), `pedestals`, `v_ref`, `v_cm` (mV) and `bad_channels`
+    (true or false), with axes (plane, ix, iy), replace what the detector says: `channels` is what stands behind every
+    pixel. `accuracy` is that of each waveform at every tick, relative to its pixel's total (totals are some ten times
+    as accurate): looser is faster. `memory` is what hits and their gradient may take, beside the libraries: of a larger
     batch one part is simulated after the other, with the same result.
     """
 
@@ -70,11 +70,13 @@ class Simulator:
         self.recombination = recombination
         self.link_vdrift_eField = link_vdrift_eField
         self.electronics = electronics
+        self.model = MODELS[electronics]
         self.accuracy = checks.check_accuracy(accuracy)
         self.memory = bytes_of(memory)
         self._room = self.backend.room(self.memory)
         voltages = {"pedestals": pedestals, "v_ref": v_ref, "v_cm": v_cm}
         self.channels = channel_maps(self.detector, thresholds, gains, bad_channels, **voltages)
+        checks.check_model(self.model, self.detector.electronics, self.channels)
         self._respond = cache(self._response_on_device)
         compiled = self.backend.compile
         self._held = compiled(checks.held_within)
@@ -85,11 +87,12 @@ class Simulator:
         self._signals = compiled(stage4.pixel_signals, (2,))
         self._merge = compiled(recording.merged, (0,))
         self._window = compiled(stage4.on_window)
-        settings = self.detector.electronics
+        settings = recording.settings_of(self.detector, self.channels)
         record = partial(recording.recorded, settings=settings, model=electronics)
         self._record = compiled(record, (0,), small_loops=True)
         self._join = cache(lambda counts: compiled(partial(stage4.joined_rows, counts=counts)))
         self._flat = cache(lambda counts: compiled(partial(recording.flat, counts=counts), (0,)))
+        self._per_pixel = compiled(partial(recording.sums_of_pixels, orders=settings.max_hits), (0,))
 
     def prepare(
         self, segments: Segments | np.ndarray, parameters: Parameters | None = None, vary: Iterable[str] | None = None
@@ -122,10 +125,21 @@ class Simulator:
 
     def hits(self, batch: Batch, parameters: Parameters | None = None, seed: int | None = None) -> Hits:
         """What the electronics record. With a `seed` they are noisy: same seed, same noise of each event and pixel."""
+        if self.model.predicts and seed is not None:
+            must = f"be left out with electronics {self.electronics}, which integrate all noise over"
+            raise ArgumentError("seed", must, f"it is {seed}", "Use electronics clocked for noise of a seed.")
         parts = self._each_part(partial(self._hits_of_part, seed), batch, parameters)
-        columns = (self._joined(column, np.zeros(0)) for column in zip(*parts, strict=True))
-        z, tick, charge, adc, mask = tuple(columns) or (self._joined((), np.zeros(0)),) * 5
-        return Hits(**batch.fixed.slots._asdict(), z=z, tick=tick, charge=charge, adc=adc, mask=mask)
+        names = RECORDED if self.model.predicts else RECORDED[:5]
+        columns = tuple(self._joined(column, np.zeros(0)) for column in zip(*parts, strict=True))
+        columns = columns or (self._joined((), np.zeros(0)),) * len(names)
+        return Hits(**batch.fixed.slots._asdict(), **dict(zip(names, columns, strict=True)))
+
+    def expected_hits(self, batch: Batch, parameters: Parameters | None = None) -> Any:
+        """How many hits each pixel has on average, with electronics expected. Axis: (pixel,), as that of `charge`."""
+        if not self.model.predicts:
+            remedy = "Make the simulator with electronics='expected'."
+            raise ArgumentError("electronics", "be expected", f"they are {self.electronics}", remedy)
+        return self._per_pixel(self.hits(batch, parameters).probability)
 
     def log_likelihood(self, batch: Batch, hits: Any, parameters: Parameters | None = None) -> Any:
         """The logarithm of the probability of what each pixel recorded, noise integrated over: see `likelihood`.
@@ -257,7 +271,9 @@ class Simulator:
         return truth_fractions(self, batch, parameters, hits)
 
     def _noise(self, seed: int | None, group: Group, ticks: int) -> Any:
-        """The noise of the rows of a group, on the device; None without a seed."""
+        """The noise of the rows of a group, on the device, or its widths where it is not drawn; None without a seed."""
+        if self.model.predicts:
+            return self.backend.put(recording.widths_of(group.pixels, self.detector))
         return None if seed is None else self.backend.put(recording.noise_of(seed, group.pixels, ticks, self.detector))
 
     def _response_on_device(self, *key: Any) -> Response:

@@ -62,6 +62,7 @@ def simulate_file(
     """
     run = run or Run()
     check_choice("format", run.format, FORMATS)
+    _check_format(simulator, run.format)
     _check_paths(source, target)
     chosen, counts = _chosen_events(source, run.events)
     largest = _segments_within(run.memory)
@@ -83,7 +84,7 @@ def _writer(simulator: Simulator, target: Any, format: str, attributes: dict[str
     """What writes hits in one of `FORMATS`."""
     if format == "packets":
         return PacketsWriter(target, simulator.detector, attributes)
-    return HitsWriter(target, attributes)
+    return HitsWriter(target, attributes, predicted=simulator.model.predicts)
 
 
 def _simulate_event(simulator: Simulator, segments: Segments, run: Run, writer: HitsWriter | PacketsWriter) -> Summary:
@@ -159,6 +160,14 @@ def _check_memory(events: np.ndarray, counts: np.ndarray, memory: float) -> None
         need = (BASE + PER_SEGMENT * counts.max()) / 1e9
         but = f"event {events[counts.argmax()]} has {counts.max()} segments and needs {need:.1f} GB"
         raise ArgumentError("memory", "hold the largest event", but, f"Give --memory {np.ceil(need):g}GB.")
+
+
+def _check_format(simulator: Simulator, format: str) -> None:
+    """Refuse packets of hits that are only more or less likely."""
+    if format == "packets" and simulator.model.predicts:
+        but = f"it is {format}, which tell of hits that there are"
+        must = f"be hits with electronics {simulator.electronics}"
+        raise ArgumentError("format", must, but, "Use electronics clocked for packets.")
 
 
 def _check_paths(source: Any, target: Any) -> None:

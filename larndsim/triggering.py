@@ -21,7 +21,6 @@ import numpy as np
 
 from .backend.operations import first_true, scan_while, take_along, to_real
 from .detector import Electronics
-from .noise import Noise
 
 
 class Cycle(NamedTuple):
@@ -43,7 +42,7 @@ class Comparator(NamedTuple):
 
     until: Any  # tick at which it dies for good
     threshold: Any  # electrons
-    noise: Noise | None
+    noise: Any  # Noise, or the Widths of it for a model that integrates it over; or None
 
 
 class Reading(NamedTuple):

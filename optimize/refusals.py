@@ -14,6 +14,7 @@ from larndsim import Segments
 from larndsim.checks import check_accuracy
 from larndsim.detector import Detector
 from larndsim.detector.parameters import check_name
+from larndsim.electronics import MODELS
 from larndsim.errors import ArgumentError, check_choice
 from larndsim.io.packet_hits import EVENTS, TIMES
 from larndsim.memory import bytes_of
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 VALUES = (Segments, Detector, np.ndarray)  # what the library takes in place of a file
-FITTABLE = ("relaxed",)  # electronics with a gradient
+# electronics with a gradient; the losses know nothing of hits that are only more or less likely
+FITTABLE = tuple(name for name, model in MODELS.items() if model.differentiable and not model.predicts)
 
 
 def check_settings(s: Settings) -> None:

@@ -16,6 +16,7 @@ from jax.interpreters import ad, batching, mlir
 from .base import unwrap
 from .tree import map_leaves
 
+NEVER = 1.2345e30  # no value that is computed here
 FULL = jax.lax.Precision.HIGHEST  # no reduced-precision products on accelerators
 
 
@@ -78,6 +79,10 @@ def not_held(bells: Any, held: float) -> Any:
     return jnp.where(bells > held, bells, 0)
 
 
+def cleared(values: Any, least: float) -> Any:
+    return jnp.where(values > least, values, 0)
+
+
 def floor(values: Any) -> Any:
     return jnp.floor(jax.lax.stop_gradient(values))
 
@@ -96,6 +101,10 @@ def log_sum_exp(values: Any, axis: int) -> Any:
 
 def constant(values: Any) -> Any:
     return jax.lax.stop_gradient(values)
+
+
+def running_maximum(values: Any) -> Any:
+    return jax.lax.cummax(jax.lax.stop_gradient(values), axis=1)
 
 
 def first_true(mask: Any) -> Any:
@@ -129,6 +138,31 @@ def scan_while(step: Callable[[Any, Any], tuple], going: Callable[[Any], Any], c
     with jax.disable_jit(False):
         outputs = jax.lax.scan(flat(body), (jnp.bool_(True), carry, nothing), inputs)[1]
     return map_leaves(ep.astensor, outputs)
+
+
+def computed_once(tree: Any) -> Any:
+    """A loop that never begins, which XLA cannot know: on processors it drops barriers before it fuses."""
+
+    def looped(values: Any) -> Any:
+        one = jax.tree.leaves(values)[0].ravel()[0]
+        start = (one == NEVER, values)
+        return jax.lax.while_loop(
+            lambda state: state[0], lambda state: (False, jax.tree.map(jnp.negative, state[1])), start
+        )[1]
+
+    with jax.disable_jit(False):
+        values = jax.lax.platform_dependent(unwrap(tree), cpu=looped, default=jax.lax.optimization_barrier)
+    return map_leaves(ep.astensor, values)
+
+
+def scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any, nothing: Any) -> tuple:
+    native, (carry, inputs, wanted, nothing) = _on_arrays(step), unwrap((carry, inputs, wanted, nothing))
+
+    def body(carry: Any, row: Any) -> tuple:
+        return jax.lax.cond(row[0], native, lambda carry, _: (carry, nothing), carry, row[1])
+
+    with jax.disable_jit(False):
+        return map_leaves(ep.astensor, jax.lax.scan(flat(body), carry, (wanted, inputs)))
 
 
 def _on_arrays(step: Callable[[Any, Any], tuple]) -> Callable[[Any, Any], Any]:

@@ -43,6 +43,10 @@ def not_held(bells: Any, held: float) -> Any:
     return np.where(bells > held, bells, 0)
 
 
+def cleared(values: Any, least: float) -> Any:
+    return np.where(values > least, values, 0)
+
+
 def floor(values: Any) -> Any:
     return np.floor(values)
 
@@ -62,6 +66,10 @@ def log_sum_exp(values: Any, axis: int) -> Any:
 
 def constant(values: Any) -> Any:
     return values
+
+
+def running_maximum(values: Any) -> Any:
+    return np.maximum.accumulate(values, axis=1)
 
 
 def first_true(mask: Any) -> Any:

@@ -76,6 +76,11 @@ def not_held(bells: Any) -> Any:
     return ep.astensor(_native(bells).not_held(bells.raw, HELD))
 
 
+def cleared(values: Any, least: float) -> Any:
+    """The same values, but zero where they are not above the `least`."""
+    return ep.astensor(_native(values).cleared(values.raw, least))
+
+
 def cos(values: Any) -> Any:
     """Cosine of each value."""
     return ep.astensor(_native(values).cos(values.raw))
@@ -121,6 +126,11 @@ def rounded(values: Any) -> Any:
     return ep.astensor(_native(values).rounded(values.raw))
 
 
+def running_maximum(values: Any) -> Any:
+    """The largest value so far, along each row of `values` (rows, n), without gradient."""
+    return ep.astensor(_native(values).running_maximum(values.raw))
+
+
 def first_true(mask: Any) -> Any:
     """Index of the first true element of each row of `mask` (rows, n), or n where there is none -> (rows,)."""
     return ep.astensor(_native(mask).first_true(mask.raw))
@@ -129,6 +139,12 @@ def first_true(mask: Any) -> Any:
 def constant(tensor: Any) -> Any:
     """The same values, without their gradient."""
     return ep.astensor(_native(tensor).constant(tensor.raw))
+
+
+def computed_once(tree: Any) -> Any:
+    """The same tensors: a compiler does not compute them again wherever they are used, to save memory."""
+    native = _native(next(leaves(tree)))
+    return native.computed_once(tree) if hasattr(native, "computed_once") else tree
 
 
 def log_sum_exp(values: Any, axis: int) -> Any:
@@ -184,6 +200,27 @@ def scan_while(step: Callable[[Any, Any], tuple], going: Callable[[Any], Any], c
     native = _native(next(leaves(inputs)))
     scan_here = getattr(native, "scan_while", None)
     return scan_here(step, going, carry, inputs) if scan_here else _scan(step, carry, inputs, going)[1]
+
+
+def scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any, nothing: Any) -> tuple:
+    """The same as `scan`, but for rows that are not `wanted` (rows,): they change nothing, and give `nothing`.
+
+    For derivatives that are written down: none passes through.
+    """
+    scan_here = getattr(_native(wanted), "scan_where", _scan_where)
+    return scan_here(step, carry, inputs, wanted, nothing)
+
+
+def _scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any, nothing: Any) -> tuple:
+    """Row by row, in Python."""
+    outputs = []
+    for number in range(wanted.shape[0]):
+        output = nothing
+        if wanted[number]:
+            carry, output = step(carry, map_leaves(itemgetter(number), inputs))
+        outputs.append(output)
+    columns = zip(*map(leaves, outputs), strict=True)
+    return carry, with_leaves(nothing, [ep.stack(column) for column in columns])
 
 
 def _scan(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, going: Callable[[Any], Any]) -> tuple:

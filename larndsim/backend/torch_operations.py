@@ -48,6 +48,10 @@ def not_held(bells: Any, held: float) -> Any:
     return torch.nn.functional.threshold(bells, held, 0.0)
 
 
+def cleared(values: Any, least: float) -> Any:
+    return torch.nn.functional.threshold(values, least, 0.0)
+
+
 def floor(values: Any) -> Any:
     return torch.floor(values.detach())
 
@@ -66,6 +70,10 @@ def log_sum_exp(values: Any, axis: int) -> Any:
 
 def constant(values: Any) -> Any:
     return values.detach()
+
+
+def running_maximum(values: Any) -> Any:
+    return torch.cummax(values.detach(), dim=1).values
 
 
 def first_true(mask: Any) -> Any:

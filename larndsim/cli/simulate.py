@@ -53,7 +53,7 @@ TEXT = {
     "backend": ("NAME", "torch, jax or numpy"),
     "device": ("NAME", "cpu, cuda or cuda:N"),
     "dtype": ("NAME", "float32 or float64"),
-    "electronics": ("NAME", "clocked (tick by tick, as the hardware) or relaxed (smooth)"),
+    "electronics": ("NAME", "clocked (tick by tick, as the hardware), relaxed (smooth), expected (probabilities)"),
     "recombination": ("NAME", "birks, box or ellipsoid"),
     "accuracy": ("X", "of each waveform, relative to its pixel's total"),
     "memory": ("SIZE", "what may be used, such as 500MB or 2GB"),
@@ -65,7 +65,7 @@ TEXT = {
     "references": ("JSON", "v_ref and v_cm of the channels, by unique id"),
     "unique-id": ("NAME", "second number of the unique ids: tile (default) or io_channel"),
     "bad-channels": ("JSON", "channels that are off"),
-    "seed": ("N", "same seed, same noise; 0 where there is noise and none is given"),
+    "seed": ("N", "same seed, same noise; 0 where there is noise and none is given; not with expected"),
 }
 SWITCHES = {
     "noise": "noise of the electronics (default: with clocked, or where a seed is given)",

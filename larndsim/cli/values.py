@@ -33,12 +33,18 @@ def assignment(text: str) -> tuple[str, str]:
 
 
 def seed_of(options: dict[str, Any]) -> int | None:
-    """The seed of the noise; None without noise."""
-    noise, seed = options["noise"], options["seed"]
+    """The seed of the noise; None without noise, and where it is integrated over."""
+    from ..electronics import MODELS
+
+    noise, seed, model = options["noise"], options["seed"], MODELS[options["electronics"]]
+    for name in ("seed", "noise"):
+        if model.predicts and options[name] is not None:
+            must = f"be left out with electronics {model.name}, which integrate all noise over"
+            raise ArgumentError(name, must, "it is given", f"Drop --{'no-' * (options[name] is False)}{name}.")
     if noise is False and seed is not None:
         raise ArgumentError("seed", "be given with noise alone", "there is none", "Drop --seed or --no-noise.")
     if noise is None:
-        noise = seed is not None or options["electronics"] == "clocked"
+        noise = seed is not None or model.noisy
     return whole("seed", 0 if seed is None else seed) if noise else None
 
 

@@ -26,6 +26,10 @@ class Hits(NamedTuple):
     `z`, `tick`, `charge`, `adc` and `mask` are native arrays and carry the gradient (not `mask`); the others are NumPy.
     `tick` counts clock ticks from the event's reference time, `reference` ticks after zero: single precision would not
     hold late times. x, y, z in cm, z from the drift time with a fixed nominal velocity; `charge` in electrons.
+
+    With electronics expected, `tick`, `charge` and `adc` are means given that there is such a hit, the first, second,
+    ... of its pixel; `probability` says how likely that is, also where `mask` is false since it is hardly likely, and
+    the spreads are standard deviations. With other electronics the last three are None.
     """
 
     event: Any
@@ -41,13 +45,19 @@ class Hits(NamedTuple):
     adc: Any
     mask: Any
     reference: Any
+    probability: Any = None
+    tick_spread: Any = None
+    charge_spread: Any = None
 
     def numpy(self) -> np.ndarray:
         """The real hits alone, as a structured array; ticks count from time zero."""
         return compressed(self)
 
 
-HIT_FIELDS = [
+# what the electronics give for each slot, in this order; the last three only where they predict
+RECORDED = ("z", "tick", "charge", "adc", "mask", "probability", "tick_spread", "charge_spread")
+
+HIT_FIELDS: list[tuple[str, type]] = [
     ("event", np.int64),
     ("plane", np.int32),
     ("ix", np.int32),
@@ -60,6 +70,11 @@ HIT_FIELDS = [
     ("charge", np.float64),
     ("adc", np.float64),
 ]
+PREDICTED_FIELDS: list[tuple[str, type]] = [
+    ("probability", np.float64),
+    ("tick_spread", np.float64),
+    ("charge_spread", np.float64),
+]
 
 
 def as_table(hits: Hits | np.ndarray) -> np.ndarray:
@@ -68,12 +83,16 @@ def as_table(hits: Hits | np.ndarray) -> np.ndarray:
 
 
 def compressed(hits: Hits) -> np.ndarray:
-    """The real hits as a structured array with HIT_FIELDS, sorted by event, plane, pixel and order. Axis: (hit,)."""
-    columns = {name: np.asarray(_detached(value)) for name, value in hits._asdict().items()}
+    """The real hits as a structured array with HIT_FIELDS, sorted by event, plane, pixel and order. Axis: (hit,).
+
+    Predicted ones have PREDICTED_FIELDS, too.
+    """
+    fields = HIT_FIELDS if hits.probability is None else HIT_FIELDS + PREDICTED_FIELDS
+    columns = {name: np.asarray(_detached(value)) for name, value in hits._asdict().items() if value is not None}
     columns["tick"] = columns["tick"].astype(np.float64) + columns["reference"]
     real = columns["mask"].astype(bool)
-    table = np.zeros(int(real.sum()), dtype=HIT_FIELDS)
-    for name, _ in HIT_FIELDS:
+    table = np.zeros(int(real.sum()), dtype=fields)
+    for name, _ in fields:
         table[name] = columns[name][real]
     return table[np.lexsort([table[name] for name in ("order", "iy", "ix", "plane", "event")])]
 

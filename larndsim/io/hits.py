@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..data.hits import HIT_FIELDS
+from ..data.hits import HIT_FIELDS, PREDICTED_FIELDS
 from .atomic import replacing
 from .hdf5 import PathLike, append, growing, opened, read_attributes, table_of, write_attributes
 
@@ -23,12 +23,15 @@ _MUST = "be an HDF5 file of hits"
 class HitsWriter:
     """Writes hits part by part, to a file that takes its name when the block ends well.
 
+    Those that are `predicted`, with their probability and spreads, have PREDICTED_FIELDS, too.
+
     >>> with HitsWriter("hits.h5", {"seed": 1}) as writer:  # doctest: +SKIP
     ...     writer.append(hits.numpy())
     """
 
-    def __init__(self, path: PathLike, attributes: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, path: PathLike, attributes: Mapping[str, Any] | None = None, predicted: bool = False) -> None:
         self.path = path
+        self.fields = HIT_FIELDS + PREDICTED_FIELDS if predicted else HIT_FIELDS
         self.attributes = attributes or {}
         self.left_out = 0  # hits that the format cannot hold: none, here
 
@@ -36,7 +39,7 @@ class HitsWriter:
         with ExitStack() as stack:
             self._file = stack.enter_context(h5py.File(stack.enter_context(replacing(self.path)), "w"))
             write_attributes(self._file, self.attributes)
-            self._hits = growing(self._file, "hits", _HITS)
+            self._hits = growing(self._file, "hits", np.dtype(self.fields))
             self._truth = growing(self._file, "mc_hits_assn", _TRUTH)
             self._stack = stack.pop_all()
         return self
@@ -45,7 +48,7 @@ class HitsWriter:
         self._stack.__exit__(*error)
 
     def append(self, hits: np.ndarray, truth: np.ndarray | None = None, start: float = 0.0) -> None:
-        """Add hits (HIT_FIELDS) and what is behind them (TRUTH_FIELDS, with `hit` counted within this part).
+        """Add hits (fields of the file) and what is behind them (TRUTH_FIELDS, with `hit` counted within this part).
 
         `start`, when the event begins, is of no use here: each hit has its tick.
         """
@@ -57,7 +60,10 @@ class HitsWriter:
 
 
 def read_hits(path: PathLike, events: Iterable[int] | int | None = None) -> np.ndarray:
-    """The hits of a file, or those of the given `events`: a structured array with HIT_FIELDS. Axis: (hit,)."""
+    """The hits of a file, or those of the given `events`: a structured array with HIT_FIELDS. Axis: (hit,).
+
+    Predicted ones, of electronics expected, have PREDICTED_FIELDS, too.
+    """
     with opened(path, "hits") as file:
         hits = table_of(file, "hits", _HITS, _MUST)[:]
     return hits if events is None else hits[_among(hits["event"], events)]

@@ -92,3 +92,14 @@ def test_bad_input_is_one_sentence_and_no_file(tmp_path, hits_file, segments_fil
         captured = capsys.readouterr()
         assert sentence in captured.err and captured.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_expected_hits_are_drawn(tmp_path, segments_file, capsys):
+    hits, out = tmp_path / "hits.h5", tmp_path / "event.png"
+    options = ["--backend", "numpy", "--no-truth", "--events", "1", "--electronics", "expected"]
+    assert main(["simulate", str(segments_file), str(hits), *options]) == 0
+    assert main(["display", str(hits), "--event", "1", "--out", str(out)]) == 0
+    assert out.read_bytes()[:4] == b"\x89PNG"
+    event = load_event(hits, 1)
+    assert event.hits["probability"].min() < 0.5
+    assert f"{event.hits['probability'].sum():.4g} expected hits" in draw_event(event).get_suptitle()

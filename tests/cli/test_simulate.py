@@ -332,3 +332,33 @@ def test_a_killed_run_leaves_no_output_and_can_be_repeated(tmp_path, segments_fi
     assert not target.exists()
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     assert len(read_hits(target)) > 50
+
+
+def test_expected_hits(tmp_path, segments_file, capsys):
+    out = tmp_path / "expected.h5"
+    assert run(segments_file, out, "--backend", "numpy", "--electronics", "expected") == 0
+    simulator = larndsim.Simulator("module0", backend="numpy", electronics="expected")
+    hits, known = read_hits(out, events=[2]), simulator(larndsim.read_segments(segments_file, events=[2])).numpy()
+    np.testing.assert_array_equal(hits, known)
+    assert hits.dtype.names[-3:] == ("probability", "tick_spread", "charge_spread")
+    assert 0.5 < hits["probability"].max() < 1.0 + 1e-5 and hits["charge_spread"].min() > 0
+    assert read_hits_info(out)["electronics"] == "expected"
+    assert len(read_hits_truth(out)) >= len(read_hits(out))
+    assert main(["info", str(out)]) == 0
+    assert "probability" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--seed", "1"], "`seed` must be left out with electronics expected"),
+        (["--noise"], "`noise` must be left out with electronics expected"),
+        (["--no-noise"], "Drop --no-noise."),
+        (["--format", "packets"], "`format` must be hits with electronics expected"),
+    ],
+)
+def test_noise_and_packets_are_refused_with_expected(tmp_path, segments_file, options, sentence, capsys):
+    out = tmp_path / "expected.h5"
+    assert run(segments_file, out, "--backend", "numpy", "--electronics", "expected", *options) == 2
+    assert sentence in capsys.readouterr().err
+    assert not out.exists()

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from larndsim.data.hits import HIT_FIELDS
+from larndsim.data.hits import HIT_FIELDS, PREDICTED_FIELDS
 from larndsim.errors import ArgumentError
 from larndsim.io import HitsWriter, read_hits, read_hits_info, read_hits_truth, write_segments
 from larndsim.io.hits import TRUTH_FIELDS
@@ -90,3 +90,11 @@ def test_other_files_are_refused(tmp_path, written):
         for read in (read_hits, read_hits_info, read_hits_truth):
             with pytest.raises(ArgumentError, match=match):
                 read(tmp_path / name)
+
+
+def test_predicted_hits_have_more_columns(tmp_path):
+    hits = np.zeros(3, dtype=HIT_FIELDS + PREDICTED_FIELDS)
+    hits["probability"] = [0.2, 0.5, 0.9]
+    with HitsWriter(tmp_path / "hits.h5", predicted=True) as writer:
+        writer.append(hits)
+    np.testing.assert_array_equal(read_hits(tmp_path / "hits.h5"), hits)
