@@ -70,7 +70,7 @@ def measured(setup: Setup, length: float, budget: Budget) -> dict[str, Any]:
 
 def one_by_one(simulator: larndsim.Simulator, batch: Any, functions: dict[str, Any], clock: Any) -> None:
     """Run the stages of a batch, each on the results of those before it."""
-    parameters = larndsim.Parameters(*map(simulator.backend.asarray, simulator.checked(None, batch.fixed.limits)))
+    parameters = simulator.backend.put(simulator.checked(None, batch.fixed.limits))
     for members, part in zip(batch.fixed.members, batch.parts, strict=True):
         lines = clock("lines", functions["lines"], batch.deposits, batch.frame, stage4.shifts_of(parameters))
         bunches, signals = [], []

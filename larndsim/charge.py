@@ -90,7 +90,7 @@ def points_of(nodes: Bunch, lines: Any, module: Any) -> Point:
 
 def arrivals_of(points: Point, parameters: Parameters, model: str) -> tuple[Any, Any, Any, Any]:
     """Quench and drift: charge, its variance across the drift, its arrival, the variance of that. Axis: (node,)."""
-    p = Parameters(*(per_segment(value, points.module) for value in parameters))
+    p = Parameters(*(None if value is None else per_segment(value, points.module) for value in parameters))
     drifted = drift(points.distance, points.t, p)
     charge = quench(points.dE, points.dEdx, points.cos2, p, model) * drifted.survival
     return charge, drifted.variance_T, drifted.arrival, drifted.variance_t

@@ -14,9 +14,10 @@ import numpy as np
 from .data.segments import Segments
 from .detector import Parameters
 from .detector.mobility import drift_velocity
-from .detector.parameters import SIGNED, check_name
+from .detector.parameters import MAY_BE_ZERO, SIGNED, check_name
 from .errors import ArgumentError
 from .pixelization import Ranges
+from .tuning import settled
 
 IDENTIFIERS = ("event", "track", "segment", "pdg")
 WIDER = 10, 1e6  # than its bounds may be what shapes a plan (it takes time and memory), and what only scales numbers
@@ -49,6 +50,15 @@ def check_model(model: Any, electronics: Any, channels: Any) -> None:
     if highest > HIGHEST_THRESHOLD:
         must = f"be {HIGHEST_THRESHOLD:g} electrons at most in live channels, with electronics {model.name}"
         raise ArgumentError("thresholds", must, f"there is one of {highest:g}", "Name such channels in bad_channels.")
+
+
+def check_derived(parameters: Parameters, simulator: Any, noisy: bool) -> None:
+    """Refuse derivatives of hits by parameters of the electronics that move them in no way that is written down."""
+    names = (*MAY_BE_ZERO, "threshold") if simulator.model.predicts else MAY_BE_ZERO
+    for name in names if noisy or simulator.model.predicts else ():
+        if simulator.backend.moves(getattr(parameters, name)):
+            but = f"a derivative of hits is taken by it, with electronics {simulator.model.name}"
+            raise ArgumentError(name, "move a likelihood alone", but, "Use Simulator.log_likelihood.")
 
 
 def checked_segments(segments: Segments | np.ndarray) -> Segments:
@@ -85,6 +95,9 @@ def limits_of_plan(nominal: Parameters, vary: Iterable[str] | None, simulator: A
         check_name(name, "vary")
     limits = np.empty((len(Parameters._fields), 2))
     for row, (name, value) in enumerate(nominal._asdict().items()):
+        if value is None:  # of the electronics, which a plan knows nothing of
+            limits[row] = -math.inf, math.inf
+            continue
         if not simulator.backend.is_concrete(value):
             raise ArgumentError(name, "be known when a plan is made", "it is being traced", "Call prepare outside.")
         values = np.asarray(simulator.backend.numpy(value), dtype=np.float64)
@@ -123,7 +136,7 @@ def ranges_of_plan(limits: np.ndarray, linked: bool, accuracy: float) -> Ranges:
 def checked_parameters(
     parameters: Parameters | None, limits: Any, simulator: Any
 ) -> tuple[Parameters, dict[str, tuple[float, float]]]:
-    """Native scalars (or one value per module) within the limits of the plan.
+    """Native scalars (or one value per module) within the limits of the plan; None for electronics as they are.
 
     Values that are being traced are not known here: their limits, low and high, come second, for `held_within`.
     """
@@ -131,15 +144,19 @@ def checked_parameters(
     parameters = simulator.detector.parameters if parameters is None else parameters
     if not isinstance(parameters, Parameters):
         raise ArgumentError("parameters", "be a larndsim.Parameters", f"it is a {type(parameters).__name__}")
+    parameters = settled(parameters, simulator.detector.electronics)
     unused = ("vdrift",) if simulator.link_vdrift_eField else ("temperature", "eField")
     unknown = {}
     for row, (name, value) in enumerate(parameters._asdict().items()):
         low, high = (-math.inf, math.inf) if limits is None or name in unused else limits[row]
+        if value is None:
+            continue
         if backend.is_concrete(value):
             check_value(name, backend.numpy(value), low, high)
         else:
             unknown[name] = low, high
-    return Parameters(*backend.scalars(parameters)), unknown
+    known = {name: value for name, value in parameters._asdict().items() if value is not None}
+    return parameters._replace(**dict(zip(known, backend.scalars(known.values()), strict=True))), unknown
 
 
 def held_within(values: tuple[Any, ...], limits: Any) -> tuple[Any, ...]:
@@ -167,8 +184,8 @@ def _check_number(name: str, value: float, low: float, high: float) -> None:
     """The same of one number."""
     if not math.isfinite(value):
         raise ArgumentError(name, "be finite", f"it is {value}")
-    if name not in SIGNED and value <= 0:
-        raise ArgumentError(name, "be greater than 0", f"it is {value:g}")
+    if name not in SIGNED and (value < 0 or (value == 0 and name not in MAY_BE_ZERO)):
+        raise ArgumentError(name, "be 0 or more" if name in MAY_BE_ZERO else "be greater than 0", f"it is {value:g}")
     slack = 1e-6 * max(abs(low), abs(high)) if math.isfinite(low + high) else 0.0
     if not low - slack <= value <= high + slack:
         if low == high:

@@ -14,12 +14,15 @@ from .backend import Backend
 from .backend.operations import Derived, with_derivative
 from .charge import Signal
 from .data.batch import Pixels
-from .detector import Channel, Detector, adc_cell
+from .detector import Channel, Detector, Electronics, adc_cell
+from .detector.parameters import ELECTRONIC
 from .errors import ArgumentError
 from .likelihood import Likelihood, likelihood
-from .recording import channels_of, widths_of
+from .noise import Widths
+from .recording import channels_of
 from .renewal import Noise, Seen
 from .triggering import Cycle
+from .tuning import Tuner, tuned, tuned_channel, tuned_widths, tuner_of
 
 IDENTITY = ("event", "plane", "ix", "iy")
 
@@ -32,6 +35,7 @@ class Recorded(NamedTuple):
     low: np.ndarray  # (pixel, hit) electrons, the charges that are digitised to the recorded words
     high: np.ndarray
     live: np.ndarray  # (pixel,) false where the channel is off
+    gain: np.ndarray  # (pixel,) mV per electron
     threshold: np.ndarray  # (pixel,) electrons, as the widths of the noise
     reset: np.ndarray
     uncorrelated: np.ndarray
@@ -42,16 +46,26 @@ class Recorded(NamedTuple):
         return Recorded(*(values[first : first + count] for values in self))
 
 
-def recorded_of(hits: np.ndarray, pixels: Pixels, maps: Channel, detector: Detector) -> Recorded:
-    """Hits (HIT_FIELDS), whole ticks and ADC words, of the given pixels; hits of other pixels are left out."""
-    e = detector.electronics
+def chips_of(pixels: Pixels, maps: Channel, detector: Detector, settings: Electronics) -> tuple[Channel, Widths]:
+    """What stands behind some pixels, where the parameters of the electronics are now those of the `settings`."""
+    channel = channels_of(maps, pixels)
+    now = tuple(ep.astensor(np.asarray(getattr(settings, key), dtype=np.float64)) for key in ELECTRONIC.values())
+    tuner = Tuner(*map(ep.astensor, tuner_of(channel, pixels.plane, detector)))
+    values = tuned(now, tuner).numpy()
+    return tuned_channel(channel, values), tuned_widths(values)
+
+
+def recorded_of(hits: np.ndarray, pixels: Pixels, channel: Channel, noise: Widths, e: Electronics) -> Recorded:
+    """Hits (HIT_FIELDS), whole ticks and ADC words, of the given pixels; hits of other pixels are left out.
+
+    `channel` and `noise` are what stands behind the pixels.
+    """
     hits = hits[np.lexsort([hits[name] for name in ("order", *reversed(IDENTITY))])]
     burst, number = np.divmod(hits["order"].astype(np.int64), e.max_hits)
     row = _rows(np.stack([*(hits[name] for name in IDENTITY), burst]), np.stack([*pixels[:4], pixels.burst]))
     known = row >= 0
     hits, row, number = hits[known], row[known], number[known]
     _check_whole(hits)
-    channel = channels_of(maps, pixels)
     size = len(pixels.ix)
     count = np.bincount(row, minlength=size)
     tick = np.zeros((size, e.max_hits), dtype=np.int64)
@@ -59,10 +73,9 @@ def recorded_of(hits: np.ndarray, pixels: Pixels, maps: Channel, detector: Detec
     low, high = np.zeros((2, size, e.max_hits))
     own = Channel(*(values[row] for values in channel))
     low[row, number], high[row, number] = adc_cell(hits["adc"], own, e)
-    noise = widths_of(pixels, detector)
     if not (noise.uncorrelated > 0.0).all():
         raise ArgumentError("uncorrelated_noise", "be greater than 0 for a likelihood", "it is 0 in some pixels")
-    return Recorded(count, tick, low, high, channel.live > 0.0, channel.threshold, *noise)
+    return Recorded(count, tick, low, high, channel.live > 0.0, channel.gain, channel.threshold, *noise)
 
 
 def _check_whole(hits: np.ndarray) -> None:
@@ -82,15 +95,36 @@ def _rows(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
     return row[identity[known.shape[1] :]]
 
 
-def log_probabilities(signal: Signal, recorded: Recorded, cycle: Cycle, backend: Backend) -> Any:
-    """The logarithm of the probability of what each pixel recorded; native, it carries the gradient by the signal."""
+def log_probabilities(signal: Signal, chips: Any, recorded: Recorded, cycle: Cycle, backend: Backend) -> Any:
+    """The logarithm of the probability of what each pixel recorded; native, it carries the gradient by the signal.
+
+    And by what stands behind the pixels, `chips` (row, parameter) as `tuned`, unless that is None.
+    """
     charge, start, until = map(backend.known, (signal.charge, signal.start, signal.end))
     with backend.underived():
         found = _found(charge, start, until, recorded, cycle, backend)
     rows, size = charge.shape[0], len(recorded.count)
     value, slope = np.zeros(rows), np.zeros(charge.shape)
     value[:size], slope[:size] = found.value, found.charge
-    return backend.compile(_attached, (0,))(signal.charge, *backend.put((value, slope)))
+    if chips is None:
+        return backend.compile(_attached, (0,))(signal.charge, *backend.put((value, slope)))
+    by_chips = np.zeros((rows, len(ELECTRONIC)))
+    by_chips[:size] = _by_chips(found, recorded)
+    both = backend.compile(_attached_to_both, (0, 1))
+    return both(signal.charge, chips, *backend.put((value, slope, by_chips)))
+
+
+def _by_chips(found: Likelihood, r: Recorded) -> np.ndarray:
+    """Derivatives by what stands behind each pixel. Axes: (pixel, parameter).
+
+    A charge q where one word ends and the next begins is (counts - pedestal) / gain: it moves with both.
+    """
+    low, high = (np.where(np.isfinite(q), q, 0.0) for q in (r.low, r.high))  # the ends of the ADC stay open
+    by_gain = -(found.low * low + found.high * high).sum(axis=1) / r.gain
+    by_pedestal = -(found.low + found.high).sum(axis=1) / r.gain
+    by_noise = found.reset, found.uncorrelated, found.discriminator
+    columns = dict(zip(ELECTRONIC, (found.threshold, by_gain, by_pedestal, *by_noise), strict=True))
+    return np.stack([columns[name] for name in ELECTRONIC], axis=1)
 
 
 def _found(
@@ -104,19 +138,31 @@ def _found(
 
 def _attached(charge: Any, value: Any, slope: Any) -> Any:
     """A value that is known, with its known derivative by the waveforms."""
-    return with_derivative(_KNOWN, charge, value, slope)
+    return with_derivative(_KNOWN[1], charge, value, slope)
 
 
-def _value(charge: Any, value: Any, slope: Any) -> tuple[Any, tuple]:
+def _attached_to_both(charge: Any, chips: Any, value: Any, slope: Any, by_chips: Any) -> Any:
+    """The same with that by what stands behind the pixels."""
+    return with_derivative(_KNOWN[2], charge, chips, value, slope, by_chips)
+
+
+def _value(*tensors: Any) -> tuple[Any, tuple]:
+    value = tensors[len(tensors) // 2]
     return value + 0.0, ()  # a copy: PyTorch does not take what comes in for what comes out
 
 
-def _push(tensors: tuple, _: tuple, step: Any) -> Any:
-    return (ep.expand_dims(tensors[2], 0) * step).sum(axis=2)
+def _push(tensors: tuple, _: tuple, *steps: Any) -> Any:
+    slopes = tensors[len(steps) + 1 :]
+    pairs = zip(slopes, steps, strict=True)
+    moved = [(ep.expand_dims(slope, 0) * step).sum(axis=2) for slope, step in pairs if step is not None]
+    return sum(moved[1:], start=moved[0])
 
 
-def _pull(tensors: tuple, _: tuple, by_value: Any, __: tuple) -> tuple[Any]:
-    return (ep.expand_dims(by_value, 1) * tensors[2],)
+def _pull(tensors: tuple, _: tuple, by_value: Any, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
+    slopes = tensors[len(wanted) + 1 :]
+    pairs = zip(slopes, wanted, strict=True)
+    return tuple(ep.expand_dims(by_value, 1) * slope if one else None for slope, one in pairs)
 
 
-_KNOWN = Derived(_value, _push, _pull, movers=1)
+# tensors: so many that move the value, the value, and the slope by each of them
+_KNOWN = {movers: Derived(_value, _push, _pull, movers=movers) for movers in (1, 2)}

@@ -21,12 +21,14 @@ from .electronics import digitize
 from .noise import Noise, Widths, draw
 from .response import TICK
 from .size_classes import FINE_LADDER, LADDER, POWERS, on_ladder
+from .tuning import Tuner, tuned, tuned_channel, tuner_of
 
 
 class Recorder(NamedTuple):
     """What stands behind the pixels of a group. Axis: (row,)."""
 
     channel: Channel
+    tuner: Tuner  # how the channels follow the parameters of the electronics
     anode: Any  # cm, z of the anode
     slope: Any  # cm per tick, how z follows from the drift time
 
@@ -80,7 +82,13 @@ def recorder_of(group: Group, maps: Channel, detector: Detector) -> Recorder:
     geometry, plane = detector.geometry, group.pixels.plane
     velocity = np.broadcast_to(detector.vdrift_static, (int(geometry.module.max()) + 1,))[geometry.module[plane]]
     slope = -geometry.direction[plane] * velocity * TICK
-    return Recorder(channels_of(maps, group.pixels), geometry.anode_z[plane], slope)
+    channel = channels_of(maps, group.pixels)
+    return Recorder(channel, tuner_of(channel, plane, detector), geometry.anode_z[plane], slope)
+
+
+def retuned(recorder: Recorder, parameters: tuple[Any, ...]) -> Recorder:
+    """What stands behind them at these parameters of the electronics."""
+    return recorder._replace(channel=tuned_channel(recorder.channel, tuned(parameters, recorder.tuner)))
 
 
 def channels_of(maps: Channel, pixels: Pixels) -> Channel:
@@ -88,14 +96,14 @@ def channels_of(maps: Channel, pixels: Pixels) -> Channel:
     return map_leaves(lambda values: np.asarray(values[pixels.plane, pixels.ix, pixels.iy], dtype=np.float64), maps)
 
 
-def noise_of(seed: int, pixels: Pixels, ticks: int, detector: Detector) -> Noise:
-    """The noise of some pixels: it depends on the seed, the event and the pixel alone."""
-    return draw(seed, pixels, ticks, detector.electronics.per_pixel(detector.geometry.module[pixels.plane]))
+def noise_of(seed: int, pixels: Pixels, ticks: int, module: np.ndarray, settings: Electronics) -> Noise:
+    """The noise of some pixels: it depends on the seed, the event and the pixel alone. `module` is that of planes."""
+    return draw(seed, pixels, ticks, settings.per_pixel(module[pixels.plane]))
 
 
-def widths_of(pixels: Pixels, detector: Detector) -> Widths:
-    """How wide the noise of some pixels is."""
-    settings = detector.electronics.per_pixel(detector.geometry.module[pixels.plane])
+def widths_of(pixels: Pixels, module: np.ndarray, settings: Electronics) -> Widths:
+    """How wide the noise of some pixels is. `module` is that of each plane."""
+    settings = settings.per_pixel(module[pixels.plane])
     widths = settings.reset_noise, settings.uncorrelated_noise, settings.discriminator_noise
     return Widths(*(np.full(pixels.ix.shape, width, dtype=np.float64) for width in widths))
 

@@ -49,18 +49,18 @@ class Kept(NamedTuple):
 
 
 def hits_between_ticks(charge: Any, comparator: Comparator, electronics: Electronics) -> tuple[Any, Any, Any]:
-    """Ticks, charges, and whether there is such a hit, of a cumulative `charge`; which alone moves them."""
-    rest = (comparator.until, comparator.threshold, *(comparator.noise or ()))
+    """Ticks, charges, and whether there is such a hit, of a cumulative `charge`; it and the threshold move them."""
+    rest = (comparator.threshold, comparator.until, *(comparator.noise or ()))
     hits = with_derivative(_derived(Cycle.of(electronics), charge.shape[1]), charge, *rest)
     return hits[:, :, 0], hits[:, :, 1], hits[:, :, 2] > 0.5
 
 
 @cache
 def _derived(cycle: Cycle, columns: int) -> Derived:
-    return Derived(partial(_value, cycle), _push, partial(_pull, columns), movers=1, again=False)
+    return Derived(partial(_value, cycle), _push, partial(_pull, columns), movers=2, again=False)
 
 
-def _value(cycle: Cycle, charge: Any, until: Any, threshold: Any, *noise: Any) -> tuple[Any, Kept]:
+def _value(cycle: Cycle, charge: Any, threshold: Any, until: Any, *noise: Any) -> tuple[Any, Kept]:
     """Tick, charge and 1 of each hit; zeros where there is none. Axes: (pixel, hit, 3)."""
     comparator = Comparator(until, threshold, Noise(*noise) if noise else None)
     read = partial(_read, charge, finder(charge, comparator), comparator.noise, cycle)
@@ -104,27 +104,40 @@ def _pair(values: Any, column: Any) -> tuple[Any, Any]:
     return pair[:, 0], pair[:, 1]
 
 
-def _push(_: tuple[Any, ...], kept: tuple[Any, ...], step: Any) -> Any:
-    """How the hits move with the waveforms, `step` (direction, pixel, tick). Axes: (direction, pixel, hit, 3)."""
-    found, (directions, pixels, columns) = Kept(*kept), step.shape
-    index, weight = _columns_and_weights(found, columns)
-    rows = take_along(step.reshape((-1, columns)), ep.tile(index, (directions, 1)))
-    read = (rows.reshape((directions, pixels, -1)) * weight).reshape((directions, pixels, -1, 3, 2)).sum(axis=4)
+def _push(_: tuple[Any, ...], kept: tuple[Any, ...], step: Any, raised: Any) -> Any:
+    """How the hits move with the waveforms, `step` (direction, pixel, tick), and the thresholds, `raised`
+    (direction, pixel); either may be None. Axes: (direction, pixel, hit, 3)."""
+    found = Kept(*kept)
+    moving = raised if step is None else step
+    directions, pixels = moving.shape[:2]
+    nothing = ep.zeros(moving, (directions, pixels))
+    raised = nothing if raised is None else raised
+    read = _read_steps(step, found) if step is not None else ep.zeros(moving, (len(found.waits), 3, directions, pixels))
 
     def attempt(state: tuple[Any, Any], row: tuple[Any, Any, Any]) -> tuple[Any, Any]:
         (base, first), (read, slope, waits) = state, row
-        tick = slope[:, 0] * (base - read[0]) + waits * first
+        tick = slope[:, 0] * (base + raised - read[0]) + waits * first
         return (read[2] + slope[:, 2] * tick, tick), ep.stack([tick, read[1] + slope[:, 1] * tick - base], axis=2)
 
-    nothing = ep.zeros(step, (directions, pixels))
-    moved = scan(attempt, (nothing, nothing), (read.transpose((2, 3, 0, 1)), found.slope, found.waits))[1]
+    moved = scan(attempt, (nothing, nothing), (read, found.slope, found.waits))[1]
     hits = moved_up(found.choice, moved.transpose((2, 0, 1, 3)).reshape((pixels, -1, 2 * directions)))
     hits = hits.reshape((pixels, -1, directions, 2)).transpose((2, 0, 1, 3))
     return ep.concatenate([hits, ep.zeros(hits, (*hits.shape[:3], 1))], axis=3)
 
 
-def _pull(columns: int, _: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, __: tuple[bool, ...]) -> tuple[Any]:
-    """The transposed of `_push`: slopes by the hits (pixel, hit, 3) -> by the waveforms (pixel, tick)."""
+def _read_steps(step: Any, found: Kept) -> Any:
+    """How the waveforms move where each attempt reads them. Axes: (attempt, place, direction, pixel)."""
+    directions, pixels, columns = step.shape
+    index, weight = _columns_and_weights(found, columns)
+    rows = take_along(step.reshape((-1, columns)), ep.tile(index, (directions, 1)))
+    read = (rows.reshape((directions, pixels, -1)) * weight).reshape((directions, pixels, -1, 3, 2)).sum(axis=4)
+    return read.transpose((2, 3, 0, 1))
+
+
+def _pull(
+    columns: int, _: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, wanted: tuple[bool, ...]
+) -> tuple[Any, Any]:
+    """The transposed of `_push`: slopes by the hits (pixel, hit, 3) -> by waveforms (pixel, tick), thresholds."""
     found = Kept(*kept)
     by_tick, by_charge = ((found.choice * slope[:, :, row : row + 1]).sum(axis=1).transpose((1, 0)) for row in (0, 1))
 
@@ -137,10 +150,11 @@ def _pull(columns: int, _: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, _
     nothing = ep.zeros_like(found.waits[0])
     rows = (ep.flip(each, 0) for each in (by_tick, by_charge, found.slope, found.waits))
     by_read = ep.flip(scan(attempt, (nothing, nothing), tuple(rows))[1], 0)  # (attempt, pixel, place)
+    by_threshold = -1.0 * by_read[:, :, 0].sum(axis=0) if wanted[1] else None
     index, weight = _columns_and_weights(found, columns)
     by_read = by_read.transpose((1, 0, 2)).reshape((weight.shape[0], -1, 1))
     by_column = (weight.reshape((weight.shape[0], -1, 2)) * by_read).reshape(weight.shape)
-    return (add_along(by_column, index, columns),)
+    return add_along(by_column, index, columns) if wanted[0] else None, by_threshold
 
 
 def _columns_and_weights(found: Kept, columns: int) -> tuple[Any, Any]:

@@ -20,17 +20,18 @@ from .data.batch import Batch, Fixed, Group, Members, Part
 from .data.hits import RECORDED, Hits, as_table
 from .data.segments import Segments
 from .data.waveforms import Waveforms
-from .detector import Detector, Parameters, channel_maps, load_detector
+from .detector import Detector, Electronics, Parameters, channel_maps, load_detector
 from .detector.mobility import drift_velocity
 from .electronics import MODELS
 from .errors import ArgumentError, check_choice
 from .induction import Cloud
 from .memory import Footprint, bytes_of, footprint
 from .quenching import RECOMBINATION
-from .recorded import Recorded, log_probabilities, recorded_of
+from .recorded import Recorded, chips_of, log_probabilities, recorded_of
 from .response import TICK, Response, folded_response
 from .triggering import Cycle
 from .truth import Truth, truth_fractions
+from .tuning import separated, settings_now, tuned
 
 
 class Simulator:
@@ -90,6 +91,8 @@ class Simulator:
         settings = recording.settings_of(self.detector, self.channels)
         record = partial(recording.recorded, settings=settings, model=electronics)
         self._record = compiled(record, (0,), small_loops=True)
+        self._retune = compiled(recording.retuned)
+        self._tune = compiled(tuned)
         self._join = cache(lambda counts: compiled(partial(stage4.joined_rows, counts=counts)))
         self._flat = cache(lambda counts: compiled(partial(recording.flat, counts=counts), (0,)))
         self._per_pixel = compiled(partial(recording.sums_of_pixels, orders=settings.max_hits), (0,))
@@ -128,6 +131,8 @@ class Simulator:
         if self.model.predicts and seed is not None:
             must = f"be left out with electronics {self.electronics}, which integrate all noise over"
             raise ArgumentError("seed", must, f"it is {seed}", "Use electronics clocked for noise of a seed.")
+        if parameters is not None:
+            checks.check_derived(parameters, self, noisy=seed is not None)
         parts = self._each_part(partial(self._hits_of_part, seed), batch, parameters)
         names = RECORDED if self.model.predicts else RECORDED[:5]
         columns = tuple(self._joined(column, np.zeros(0)) for column in zip(*parts, strict=True))
@@ -151,7 +156,9 @@ class Simulator:
         several = isinstance(hits, tuple | list) and not isinstance(hits, Hits)
         tables = hits if several else (hits,)
         pixels = batch.all_pixels()
-        recorded = [recorded_of(as_table(each), pixels, self.channels, self.detector) for each in tables]
+        settings = self._settings(self.checked(parameters, None))
+        behind = chips_of(pixels, self.channels, self.detector, settings)
+        recorded = [recorded_of(as_table(each), pixels, *behind, settings) for each in tables]
         if not len(pixels.ix):
             found = tuple(self.backend.asarray(np.zeros(0)) for _ in tables)
         else:
@@ -162,11 +169,13 @@ class Simulator:
     def _log_likelihood_of_part(self, recorded: list[Recorded], members: Members, part: Part, *inputs: Any) -> Any:
         """Of the pixels of a part, for each table of hits."""
         first = members.first
-        cycle = Cycle.of(self.detector.electronics)
+        cycle, (_, electronic) = Cycle.of(self.detector.electronics), separated(inputs[-1])
         found: list[list[Any]] = [[] for _ in recorded]
-        for signal, group in zip(self._signals_of_groups(members, part, *inputs), members.groups, strict=True):
+        signals = self._signals_of_groups(members, part, *inputs)
+        for signal, recorder, group in zip(signals, part.recorders, members.groups, strict=True):
+            chips = None if electronic is None else self._tune(electronic, recorder.tuner)
             for rows, table in zip(found, recorded, strict=True):
-                rows.append(log_probabilities(signal, table.rows(first, group.size), cycle, self.backend))
+                rows.append(log_probabilities(signal, chips, table.rows(first, group.size), cycle, self.backend))
             first += group.size
         return tuple(self._joined_rows(rows, members) for rows in found)
 
@@ -200,12 +209,17 @@ class Simulator:
     def _hits_of_part(self, seed: int | None, members: Members, part: Part, *inputs: Any) -> tuple[Any, ...]:
         """The columns of the hits of the pixels of a part."""
         signals = self._signals_of_groups(members, part, *inputs)
-        recorded = [
-            self._record(signal, recorder, self._noise(seed, group, signal.charge.shape[1]))
-            for signal, recorder, group in zip(signals, part.recorders, members.groups, strict=True)
-        ]
+        electronic, settings, recorded = separated(inputs[-1])[1], self._settings(inputs[-1]), []
+        for signal, recorder, group in zip(signals, part.recorders, members.groups, strict=True):
+            noise = self._noise(seed, group, signal.charge.shape[1], settings)
+            chips = recorder if electronic is None else self._retune(recorder, electronic)
+            recorded.append(self._record(signal, chips, noise))
         parts, counts = self._few(recorded, members)
         return self._flat(counts)(parts)
+
+    def _settings(self, parameters: Parameters) -> Electronics:
+        """The electronics as the parameters have them now."""
+        return settings_now(self.detector.electronics, parameters, self.backend)
 
     def _few(self, parts: list[Any], members: Members) -> tuple[tuple[Any, ...], tuple[int, ...]]:
         """Arrays of the rows of each group, and how many of these are pixels; one array, where there are many."""
@@ -230,6 +244,7 @@ class Simulator:
         self, members: Members, part: Part, deposits: Any, frame: Any, parameters: Parameters
     ) -> tuple[stage4.Signal, ...]:
         """The signals of the pixels of each size class."""
+        parameters = separated(parameters)[0]
         lines = self._lines(deposits, frame, stage4.shifts_of(parameters))
         clouds = []
         for bunch in part.bunches:
@@ -270,11 +285,14 @@ class Simulator:
         parameters = self.detector.parameters if parameters is None else parameters
         return truth_fractions(self, batch, parameters, hits)
 
-    def _noise(self, seed: int | None, group: Group, ticks: int) -> Any:
+    def _noise(self, seed: int | None, group: Group, ticks: int, settings: Electronics) -> Any:
         """The noise of the rows of a group, on the device, or its widths where it is not drawn; None without a seed."""
+        module = self.detector.geometry.module
         if self.model.predicts:
-            return self.backend.put(recording.widths_of(group.pixels, self.detector))
-        return None if seed is None else self.backend.put(recording.noise_of(seed, group.pixels, ticks, self.detector))
+            return self.backend.put(recording.widths_of(group.pixels, module, settings))
+        return (
+            None if seed is None else self.backend.put(recording.noise_of(seed, group.pixels, ticks, module, settings))
+        )
 
     def _response_on_device(self, *key: Any) -> Response:
         return self.backend.put(folded_response(*key, self.accuracy))

@@ -114,7 +114,8 @@ def one_by_one(segments: Segments) -> Iterator[Segments]:
 def describe_run(simulator: Simulator, source: Any, run: Run) -> dict[str, Any]:
     """All that is needed to repeat a run, as plain values."""
     description = simulator.detector.describe()
-    parameters = simulator.detector.parameters if run.parameters is None else run.parameters
+    chosen = simulator.detector.parameters if run.parameters is None else run.parameters
+    parameters = chosen.completed(simulator.detector.electronics)
     return {
         "version": __version__,
         "input": str(Path(source).resolve()),

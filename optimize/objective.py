@@ -15,7 +15,9 @@ import numpy as np
 
 import larndsim
 from larndsim import Parameters, Simulator
+from larndsim.detector.parameters import ELECTRONIC
 
+from .constraints import Constraints
 from .losses import Repeated
 from .losses.hits import HitsLoss
 from .scaling import Scaling
@@ -86,6 +88,7 @@ class Objective:
     parameters: Parameters
     mode: str = "direct"
     source: Simulator | None = None  # of noisy data, for what is expected of a likelihood
+    constraints: Constraints | None = None  # what is known of the parameters, beside the data
 
     @property
     def has_residuals(self) -> bool:
@@ -106,12 +109,23 @@ class Objective:
         """Whether the loss is minus the logarithm of a probability."""
         return self.loss.observable == "likelihood"
 
-    def coarse(self) -> tuple[Objective, ...]:
-        """The same with losses that lead near a maximum of the likelihood from far off, one after the other."""
-        if not self.is_likelihood:
+    def coarse(self, u: np.ndarray) -> tuple[Objective, ...]:
+        """The same with losses that lead near a maximum of the likelihood from far off, one after the other.
+
+        They hold the parameters of the electronics where they are.
+        """
+        moves = self.coarse_moves()
+        if not (self.is_likelihood and moves.any()):
             return ()
-        plain = replace(self, loss=HitsLoss(threshold=None), mode="forward")
+        plain = replace(
+            self, loss=HitsLoss(threshold=None), mode="forward", scaling=self.scaling.only(moves),
+            parameters=self._at(u), constraints=None,
+        )  # fmt: skip
         return tuple(one for one in (plain.stiff(), plain) if one is not None)
+
+    def coarse_moves(self) -> np.ndarray:
+        """Which parameters the coarse losses move. Axis: (parameter,)."""
+        return np.array([name not in ELECTRONIC for name in self.scaling.names], dtype=bool)
 
     def informed(self, u: np.ndarray, seeds: Iterable[int]) -> Information:
         """The likelihood at u, over all batches, and the information that data simulated there have."""
@@ -130,8 +144,15 @@ class Objective:
                 U = np.stack([self._array(columns[name][row]) for name in names], axis=1) * slope
                 matrices[row] += U.T @ U
                 scores += U.sum(axis=0) if row == 0 else 0.0
-        weight = float(max(sum(map(len, self.targets)), 1))
-        return Information(float(value[0]), scores, matrices[1:].mean(axis=0), matrices[0], value[1:], weight)
+        if self.constraints is not None:
+            known, by_known, matrix = self.constraints.terms(self.scaling, u)
+            value, scores, matrices = value + known, scores + by_known, matrices + matrix
+        return Information(float(value[0]), scores, matrices[1:].mean(axis=0), matrices[0], value[1:], self._weight)
+
+    @property
+    def _weight(self) -> float:
+        """Hits in all targets."""
+        return float(max(sum(map(len, self.targets)), 1))
 
     def stiff(self) -> Objective | None:
         """The same with missing hits made expensive; None where they are, or where the loss knows none."""
@@ -157,8 +178,12 @@ class Objective:
             value += self._number(found)
             weight += sum(weights)
             gradient += [self._number(slopes[name]) for name in self.scaling.names]
-        weight = max(weight, 1.0)
-        return value / weight, gradient * self.scaling.slope(u) / weight
+        weight, gradient = max(weight, 1.0), gradient * self.scaling.slope(u)
+        if self.constraints is not None:
+            share = weight / self._weight  # of some batches
+            known, by_known, _ = self.constraints.terms(self.scaling, u)
+            value, gradient = value - share * known, gradient - share * by_known
+        return value / weight, gradient / weight
 
     def normal(self, u: np.ndarray) -> Normal:
         """The least-squares problem at u, over all batches, with the Jacobian in forward mode."""

@@ -18,18 +18,19 @@ from larndsim.detector import Detector, load_channel_maps
 from larndsim.errors import ArgumentError, check_choice
 from larndsim.io import PacketTimes, kinds_of
 
+from .constraints import Constraints
 from .dataset import Dataset, load_dataset
 from .gradients import get_update
 from .losses import get_loss
-from .methods import METHODS, Gradient, Method
+from .methods import METHODS, Gradient, Method, Near
 from .objective import Objective
-from .scaling import make_scaling
+from .scaling import Scaling, make_scaling
 from .settings import MAPS, Settings
 from .targets import data_targets, matching_segments
 
 logger = logging.getLogger(__name__)
 
-TARGET, INIT = 0, 1  # streams of random numbers
+TARGET, INIT, CENTRES = 0, 1, 2  # streams of random numbers
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def make_problem(settings: Settings) -> Problem:
     parts = _planned(dataset, simulator, (*s.params, *s.shift_no_fit))
     objective = Objective(
         simulator, tuple(batch for _, batch in parts), (), make_loss(s, simulator.detector), scaling,
-        simulator.detector.parameters, s.mode or mode_within_memory(s.method, simulator, [batch for _, batch in parts]),
+        simulator.detector.nominal, s.mode or mode_within_memory(s.method, simulator, [batch for _, batch in parts]),
     )  # fmt: skip
     targets = _targets(s, objective, ([segments for segments, _ in parts], dataset.starts), target)
     if not any(_size(one) for one in targets):
@@ -66,7 +67,8 @@ def make_problem(settings: Settings) -> Problem:
         raise ArgumentError("data" if s.data else "input", "give a target with hits", "it has none", remedy)
     shown = None if target is None else {name: target[name] for name in s.params}
     if objective.is_likelihood:
-        objective = replace(objective, source=make_simulator(s, "clocked"))
+        constraints = make_constraints(s, scaling, target or init) if s.constraints else None
+        objective = replace(objective, source=make_simulator(s, "clocked"), constraints=constraints)
     return Problem(replace(objective, targets=targets), method, init, shown, dataset.report)
 
 
@@ -97,6 +99,16 @@ def _channels_of(s: Settings, detector: Detector) -> dict[str, Any]:
     return maps
 
 
+def make_constraints(s: Settings, scaling: Scaling, values: Mapping[str, float]) -> Constraints:
+    """About these values, each measured with the noise of its width where the target is simulated."""
+    centres = dict(values)
+    for name, width in s.constraints.items():
+        if s.data is None:
+            key = np.random.SeedSequence(s.seed, spawn_key=(CENTRES, Parameters._fields.index(name)))
+            centres[name] += width * np.random.default_rng(key).normal()
+    return Constraints.of(scaling, s.constraints, centres)
+
+
 def make_loss(s: Settings, detector: Detector) -> Any:
     """The loss of the settings; its threshold is that of the detector, below which no hit is predicted.
 
@@ -111,7 +123,11 @@ def make_loss(s: Settings, detector: Detector) -> Any:
 
 
 def make_method(s: Settings) -> Method:
-    """The method of the settings."""
+    """The method of the settings; a likelihood is come near to first."""
+    return Near(_method_alone(s)) if s.loss == "likelihood" else _method_alone(s)
+
+
+def _method_alone(s: Settings) -> Method:
     options: dict[str, Any] = {} if s.tolerance is None else {"tolerance": s.tolerance}
     if s.method == "fisher":
         options["seed"] = s.seed
@@ -129,7 +145,7 @@ def make_method(s: Settings) -> Method:
 def target_values(s: Settings, detector: Detector) -> dict[str, float]:
     """Values in a simulated target: as given, the others nominal; or, if none is given, random within bounds."""
     names = (*s.params, *s.shift_no_fit)
-    nominal = {name: getattr(detector.parameters, name) for name in names}
+    nominal = {name: getattr(detector.nominal, name) for name in names}
     values = {**nominal, **s.set_target} if s.set_target else _drawn(names, detector, s.seed, TARGET)
     make_scaling(names, detector).check_inside("set_target", values)
     return values
@@ -137,7 +153,7 @@ def target_values(s: Settings, detector: Detector) -> dict[str, float]:
 
 def initial_values(s: Settings, detector: Detector) -> dict[str, float]:
     """Where the fit starts: as given; the others nominal, or random within bounds."""
-    nominal = {name: float(getattr(detector.parameters, name)) for name in s.params}
+    nominal = {name: float(getattr(detector.nominal, name)) for name in s.params}
     random = _drawn(s.params, detector, s.seed_init or 0, INIT) if s.vary_init else {}
     return {**nominal, **random, **s.set_init}
 
@@ -171,7 +187,7 @@ def _targets(
     if s.data is not None or values is None:
         times = PacketTimes(s.data_events, s.data_time)
         return data_targets(s.data, simulator.detector, objective.batches, simulator.channels, starts, times)
-    parameters = simulator.detector.parameters._replace(**values)
+    parameters = simulator.detector.nominal._replace(**values)
     batches = objective.batches
     if s.input_target is not None:
         others = matching_segments(s.input_target, parts, s)

@@ -13,7 +13,7 @@ import numpy as np
 from larndsim import Segments
 from larndsim.checks import check_accuracy
 from larndsim.detector import Detector
-from larndsim.detector.parameters import check_name
+from larndsim.detector.parameters import ELECTRONIC, check_name
 from larndsim.electronics import MODELS
 from larndsim.errors import ArgumentError, check_choice
 from larndsim.io.packet_hits import EVENTS, TIMES
@@ -92,11 +92,15 @@ def _check_values(s: Settings) -> None:
         raise ArgumentError("input", "be given", "it is not", "Name a file of segments.")
     if not s.params:
         raise ArgumentError("params", "name at least one parameter", "it names none", "Such as: Ab kb lifetime.")
-    for argument in ("params", "shift_no_fit", "set_target", "set_init"):
+    for argument in ("params", "shift_no_fit", "set_target", "set_init", "constraints"):
         for name in (names := tuple(getattr(s, argument))):
             check_name(name, argument)
             if names.count(name) > 1:
                 raise ArgumentError(argument, "name each parameter once", f"it names {name} again")
+    for name, width in s.constraints.items():
+        check_number(f"constraints.{name}", width)
+        if width <= 0:
+            raise ArgumentError(f"constraints.{name}", "be a width greater than 0", f"it is {width}")
     for name in ("set_target", "set_init", "cuts"):
         for key, value in getattr(s, name).items():
             check_number(f"{name}.{key}", value, finite=name != "cuts")
@@ -119,6 +123,7 @@ def _check_target(s: Settings) -> None:
             raise ArgumentError("shift_no_fit", "name parameters that are not fitted", f"{name} is among `params`")
     _check_among("set_target", s.set_target, (*s.params, *s.shift_no_fit), "Name it in `shift_no_fit` to shift it.")
     _check_among("set_init", s.set_init, s.params, "Name it in `params` to fit it.")
+    _check_among("constraints", s.constraints, s.params, "Name it in `params` to fit it.")
     if s.seed_init is not None and not s.vary_init:
         raise ArgumentError("seed_init", "be left out without `vary_init`", "it is given", "Set `vary_init`.")
 
@@ -141,6 +146,11 @@ def _check_method(s: Settings) -> None:
     if s.loss == "likelihood" and s.data is None and not s.noise:
         remedy = "Set `noise`, or use loss hits."
         raise ArgumentError("loss", "be another one where the target has no noise", "it is likelihood", remedy)
+    if s.loss != "likelihood":
+        electronic = [name for name in s.params if name in ELECTRONIC]
+        if electronic or s.constraints:
+            what = f"params name {electronic[0]}" if electronic else "there are constraints"
+            raise ArgumentError("loss", "be likelihood where " + what, f"it is {s.loss}")
     if s.schedule is not None:
         check_choice("schedule", s.schedule, SCHEDULES)
     rates = s.lr if isinstance(s.lr, Mapping) else {"lr": s.lr}

@@ -31,6 +31,12 @@ class Scaling:
     low: np.ndarray
     high: np.ndarray
 
+    def only(self, chosen: np.ndarray) -> Scaling:
+        """That of some parameters. Axis: (parameter,)."""
+        names = tuple(name for name, one in zip(self.names, chosen, strict=True) if one)
+        columns = (self.logarithmic, self.middle, self.half, self.low, self.high)
+        return Scaling(names, *(column[chosen] for column in columns))
+
     def scaled(self, values: Mapping[str, float]) -> np.ndarray:
         """Values by name -> u."""
         x = np.array([float(values[name]) for name in self.names])
@@ -71,7 +77,7 @@ def make_scaling(names: Iterable[str], detector: Detector) -> Scaling:
     names = tuple(names)
     for name in names:
         check_name(name, "params")
-        if np.ndim(getattr(detector.parameters, name)):
+        if np.ndim(getattr(detector.nominal, name)):
             but = f"{name} has one per module in {detector.name}"
             raise ArgumentError("params", "name parameters with one value", but, "Give it one value to fit it.")
     rows = [_row(*detector.bounds[name][:2], *detector.bounds[name].hard) for name in names]

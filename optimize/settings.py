@@ -78,6 +78,10 @@ class Settings:
     vary_init: bool = choice(False, "initial values not given are random within bounds", kind=bool)
     seed_init: int | None = choice(None, "of random initial values (default: 0)", "N", int)
 
+    constraints: dict[str, float] = choice(
+        {}, "widths of what is known of parameters: of the target, with noise, or of the initial values with data",
+        "NAME=WIDTH", "values",
+    )  # fmt: skip
     loss: str = choice(
         None, f"{', '.join(LOSSES)} (default: likelihood where the target is noisy or measured, else hits)", "NAME"
     )

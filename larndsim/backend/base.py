@@ -88,6 +88,10 @@ class Backend(ABC):
         """Whether the value is known now, rather than a stand-in of a transformation."""
         return True
 
+    def moves(self, value: Any) -> bool:
+        """Whether a derivative is being taken by the value."""
+        return not self.is_concrete(value)
+
     def compile(
         self, function: Callable[..., Any], moves: tuple[int, ...] = (), small_loops: bool = False
     ) -> Callable[..., Any]:

@@ -52,6 +52,9 @@ class TorchBackend(Backend):
     def is_concrete(self, value: Any) -> bool:
         return not (isinstance(value, torch.Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(value))
 
+    def moves(self, value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and (value.requires_grad or not self.is_concrete(value))
+
     def alone(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def run(*trees: Any) -> Any:
             if any(isinstance(leaf, torch.Tensor) and leaf.requires_grad for leaf in leaves(trees)):

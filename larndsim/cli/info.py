@@ -16,7 +16,7 @@ EXAMPLE = "larndsim info module0"
 
 Lines = Iterator[tuple[str, Any]]
 YAML = (".yaml", ".yml")
-NOTABLE = ("threshold", "gain", "v_pedestal", "v_cm", "v_ref", "digitisation", "hold_ticks", "max_hits")
+NOTABLE = ("v_cm", "v_ref", "digitisation", "hold_ticks", "max_hits")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,7 +156,7 @@ def _detector(path: str) -> Lines:
             f"{g.n_x} x {g.n_y} pixels of {g.pitch:.4f} cm",
         )
     yield "drift length", f"{detector.drift_length:g} cm"
-    for name, value in detector.parameters._asdict().items():
+    for name, value in detector.nominal._asdict().items():
         yield name, f"{value} {BOUNDS[name].unit}".removesuffix(" 1")
     for name in NOTABLE:
         yield name, getattr(detector.electronics, name)

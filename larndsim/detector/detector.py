@@ -20,9 +20,9 @@ from .readout import Readout, build_readout
 class Detector:
     """All that the simulation knows of a detector. Lengths in cm, times in us.
 
-    `parameters` are the nominal values. Nothing is cut at `time_interval`, the nominal readout window.
-    `vdrift_static` is the fixed velocity that turns drift times into the z of hits. The field response
-    describes the last `response_distance` before the anode.
+    `parameters` are the nominal values, `nominal` has those of the electronics as well. Nothing is cut at
+    `time_interval`, the nominal readout window. `vdrift_static` is the fixed velocity that turns drift times into the z
+    of hits. The field response describes the last `response_distance` before the anode.
     """
 
     name: str
@@ -35,6 +35,11 @@ class Detector:
     bounds: Mapping[str, Bound] = field(default_factory=lambda: dict(BOUNDS))
     time_interval: tuple[float, float] = (0.0, 200.0)
     response_distance: float = 0.5
+
+    @property
+    def nominal(self) -> Parameters:
+        """The nominal values of all parameters, those of the electronics among them."""
+        return self.parameters.completed(self.electronics)
 
     @property
     def drift_length(self) -> float:
@@ -56,7 +61,7 @@ class Detector:
         """Everything that decides a simulation, as plain values that JSON can hold."""
         values = {
             "name": self.name,
-            "parameters": self.parameters._asdict(),
+            "parameters": self.nominal._asdict(),
             "bounds": {name: [bound.down, bound.up] for name, bound in self.bounds.items()},
             "geometry": self.geometry._asdict(),
             "electronics": asdict(self.electronics),

@@ -19,7 +19,7 @@ from .electronics import DIGITISATIONS, MAY_BE_ZERO, TEXT, UNIFORM, Electronics
 from .geometry import build_geometry
 from .layout import Layout, planes, read_layout
 from .mobility import drift_velocity
-from .parameters import SIGNED, Parameters
+from .parameters import BOUNDS, PHYSICAL, SIGNED, Parameters, electronic_bounds
 from .properties import ELECTRONICS, KNOWN, Properties, sort_keys
 
 log = logging.getLogger(__name__)
@@ -38,14 +38,16 @@ def load_detector(source: PathLike = "module0", layout: PathLike | Sequence[Path
     parameters = _parameters(properties, len(layouts))
     static = properties.positive("vdrift_static", len(layouts)) if "vdrift_static" in properties else parameters.vdrift
     window = properties.interval("time_interval") if "time_interval" in properties else (0.0, 200.0)
+    electronics = _electronics(properties, len(layouts))
     return Detector(
         name=Path(source).stem,
         parameters=parameters,
         geometry=build_geometry(layouts, _offsets(properties, layouts), _drift_lengths(properties, layouts)),
-        electronics=_electronics(properties, len(layouts)),
+        electronics=electronics,
         layouts=tuple(layouts),
         io_groups=_io_groups(properties, layouts),
         vdrift_static=static,
+        bounds={**BOUNDS, **electronic_bounds(electronics)},
         time_interval=window,
     )
 
@@ -133,7 +135,7 @@ def _drift_lengths(properties: Properties, layouts: list[Layout]) -> np.ndarray:
 def _parameters(properties: Properties, n_modules: int) -> Parameters:
     """The nominal values: those of the file, else those of the table."""
     values: dict[str, Any] = {}
-    for name in Parameters._fields:
+    for name in PHYSICAL:
         if name in properties:
             read = properties.numbers if name in SIGNED else properties.positive
             values[name] = read(name, n_modules)

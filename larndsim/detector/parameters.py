@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..errors import ArgumentError, did_you_mean
+from .electronics import Electronics
 
 
 class Parameters(NamedTuple):
-    """One value per parameter: a float, a native scalar, or one value per module."""
+    """One value per parameter: a float, a native scalar, or one value per module.
+
+    The last six are those of the electronics; None stands for what the detector says (`Detector.nominal` has numbers).
+    Where channels differ, their thresholds and gains move in proportion to these, their pedestals by the difference.
+    """
 
     Ab: Any = 0.8
     kb: Any = 0.0486
@@ -26,6 +33,29 @@ class Parameters(NamedTuple):
     shift_x: Any = 0.0
     shift_y: Any = 0.0
     shift_z: Any = 0.0
+    threshold: Any = None
+    gain: Any = None
+    pedestal: Any = None
+    reset_noise: Any = None
+    uncorrelated_noise: Any = None
+    discriminator_noise: Any = None
+
+    def completed(self, electronics: Electronics) -> Parameters:
+        """The same with numbers for all parameters of the electronics."""
+        unsaid = {name: key for name, key in ELECTRONIC.items() if getattr(self, name) is None}
+        return self._replace(**{name: getattr(electronics, key) for name, key in unsaid.items()})
+
+
+# The parameters of the electronics, by what `Electronics` calls them.
+ELECTRONIC = {
+    "threshold": "threshold",
+    "gain": "gain",
+    "pedestal": "v_pedestal",
+    "reset_noise": "reset_noise",
+    "uncorrelated_noise": "uncorrelated_noise",
+    "discriminator_noise": "discriminator_noise",
+}
+PHYSICAL = tuple(name for name in Parameters._fields if name not in ELECTRONIC)
 
 
 class Bound(NamedTuple):
@@ -62,7 +92,38 @@ BOUNDS: dict[str, Bound] = {
     "shift_z": Bound(-0.22, 0.22, "cm", "offset of the segments along z"),
 }
 
-SIGNED = ("shift_x", "shift_y", "shift_z")
+# Ranges of the electronics, about the detector's values: as far as a calibration of chips may be off.
+AWAY = {"threshold": 0.2, "gain": 0.1, "reset_noise": 0.4, "uncorrelated_noise": 0.4, "discriminator_noise": 0.4}
+PEDESTAL_AWAY = 20.0  # mV, five ADC counts
+UNKNOWN_NOISE = 500.0  # electrons: up to here, where the detector says that there is none
+
+
+def electronic_bounds(electronics: Electronics) -> dict[str, Bound]:
+    """The ranges of the parameters of the electronics of a detector."""
+
+    def about(name: str, unit: str, meaning: str) -> Bound:
+        values = np.asarray(getattr(electronics, ELECTRONIC[name]), dtype=float)
+        low, high = float(values.min()), float(values.max())
+        if high == 0.0:
+            return Bound(0.0, UNKNOWN_NOISE, unit, meaning)
+        return Bound(low * (1.0 - AWAY[name]), high * (1.0 + AWAY[name]), unit, meaning)
+
+    pedestal = np.asarray(electronics.v_pedestal, dtype=float)
+    ends = float(pedestal.min()) - PEDESTAL_AWAY, float(pedestal.max()) + PEDESTAL_AWAY
+    return {
+        "threshold": about("threshold", "e", "threshold of the discriminator"),
+        "gain": about("gain", "mV/e", "gain of the amplifier"),
+        "pedestal": Bound(*ends, "mV", "what the ADC sees without charge"),
+        "reset_noise": about("reset_noise", "e", "width of the noise that a reset leaves"),
+        "uncorrelated_noise": about("uncorrelated_noise", "e", "width of the noise at each tick"),
+        "discriminator_noise": about("discriminator_noise", "e", "width of the noise of the threshold"),
+    }
+
+
+BOUNDS |= electronic_bounds(Electronics())
+
+SIGNED = ("shift_x", "shift_y", "shift_z", "pedestal")
+MAY_BE_ZERO = ("reset_noise", "uncorrelated_noise", "discriminator_noise")
 
 
 def check_name(name: str, argument: str = "parameter") -> None:

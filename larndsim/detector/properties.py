@@ -14,9 +14,9 @@ import numpy as np
 
 from ..errors import ArgumentError
 from .checks import as_number, check_sign
-from .parameters import Parameters
+from .parameters import PHYSICAL
 
-PARAMETERS = {name: name for name in Parameters._fields} | {"e_field": "eField"}
+PARAMETERS = {name: name for name in PHYSICAL} | {"e_field": "eField"}
 # The names of the electronics are the same in both dialects, in capitals in the predecessor's.
 ELECTRONICS = {
     "discrimination_threshold": "threshold",

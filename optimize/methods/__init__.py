@@ -8,8 +8,9 @@ from .fisher import Fisher
 from .gradient import SCHEDULES, Gradient
 from .lbfgs import LBFGS
 from .minuit import Minuit
+from .near import Near
 
-__all__ = ["CONVERGED", "FAILED", "METHODS", "RUNNING", "SCHEDULES", "Gradient", "Method", "State"]
+__all__ = ["CONVERGED", "FAILED", "METHODS", "RUNNING", "SCHEDULES", "Gradient", "Method", "Near", "State"]
 
 METHODS: dict[str, type[Method]] = {
     "fisher": Fisher,

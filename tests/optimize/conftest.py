@@ -64,8 +64,11 @@ class Bowl:
     def stiff(self):
         return None
 
-    def coarse(self):
+    def coarse(self, u):
         return ()
+
+    def coarse_moves(self):
+        return np.ones(len(self.scaling.names), dtype=bool)
 
     def informed(self, u, seeds):
         """As if -log L were the sum of the squares, and the information that of the Jacobian."""

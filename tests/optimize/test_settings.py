@@ -47,6 +47,7 @@ OTHERS = {
     "set_init": ({"Ab": 0.81}, {}),
     "vary_init": (True, {}),
     "seed_init": (3, {"vary_init": True}),
+    "constraints": ({"Ab": 0.01}, {"noise": True}),
     "loss": ("chamfer", {}),
     "loss_options": ({"charge": 500.0}, {}),
     "method": ("gradient", {}),
@@ -113,7 +114,20 @@ def fingerprint(choices):
     setup = (sim.backend.name, sim.backend.dtype, sim.recombination, sim.link_vdrift_eField, sim.detector.electronics)
     setup += tuple(np.ascontiguousarray(column).tobytes() for column in sim.channels)
     method = {k: np.asarray(v).tolist() for k, v in vars(problem.method).items()}
-    return repr((targets, pixels, setup, type(problem.method), method, o.mode, o.loss, problem.init, problem.target))
+    return repr(
+        (
+            targets,
+            pixels,
+            setup,
+            type(problem.method),
+            method,
+            o.mode,
+            o.loss,
+            o.constraints,
+            problem.init,
+            problem.target,
+        )
+    )
 
 
 def test_the_table_is_complete():

@@ -53,11 +53,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "renewal": FOUNDATION | {"triggering"},
     "likelihood": FOUNDATION | {"passage", "renewal", "triggering"},
     # what surrounds them
-    "recorded": FOUNDATION | {"charge", "likelihood", "recording", "renewal", "triggering"},
-    "recording": FOUNDATION | {"charge", "electronics", "noise", "response", "size_classes"},
+    "tuning": FOUNDATION | {"noise"},
+    "recorded": FOUNDATION | {"charge", "likelihood", "noise", "recording", "renewal", "triggering", "tuning"},
+    "recording": FOUNDATION | {"charge", "electronics", "noise", "response", "size_classes", "tuning"},
     "generate": FOUNDATION,
     "io": FOUNDATION,
-    "checks": FOUNDATION | {"io", "pixelization"},
+    "checks": FOUNDATION | {"io", "pixelization", "tuning"},
     "batching": FOUNDATION | {"memory", "pixelization", "response", "size_classes"},
     "derivatives": FOUNDATION,
     "simulation": FOUNDATION
@@ -75,6 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "response",
         "triggering",
         "truth",
+        "tuning",
     },
     "truth": FOUNDATION | {"charge", "induction", "response"},
     "streaming": FOUNDATION | {"__init__", "io", "simulation", "truth"},
