@@ -6,7 +6,7 @@ one batch at a time, so that only one is held in memory), `forward` (one derivat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from .losses.hits import HitsLoss
 from .scaling import Scaling
 
 MODES = ("direct", "checkpointed", "forward")
+Watch = Callable[[Any, tuple[np.ndarray, ...], list[np.ndarray]], None]
 EXPENSIVE = 30.0  # resolutions that a missing hit costs while a fit is far from the truth
 
 
@@ -127,8 +128,12 @@ class Objective:
         """Which parameters the coarse losses move. Axis: (parameter,)."""
         return np.array([name not in ELECTRONIC for name in self.scaling.names], dtype=bool)
 
-    def informed(self, u: np.ndarray, seeds: Iterable[int]) -> Information:
-        """The likelihood at u, over all batches, and the information that data simulated there have."""
+    def informed(self, u: np.ndarray, seeds: Iterable[int], watch: Watch | None = None) -> Information:
+        """The likelihood at u, over all batches, and the information that data simulated there have.
+
+        What `watch` is called with for each batch: the batch, the tables of hits of the data and of those simulated,
+        and log L of each table, pixel by pixel.
+        """
         names, slope, parameters, seeds = self.scaling.names, self.scaling.slope(u), self._at(u), tuple(seeds)
         value, scores = np.zeros(1 + len(seeds)), np.zeros(len(u))
         matrices = np.zeros((1 + len(seeds), len(u), len(u)))
@@ -139,7 +144,10 @@ class Objective:
                 lambda p, batch=batch, tables=tables: self.simulator.log_likelihood(batch, tables, p),
                 parameters, names, self.simulator.backend,
             )  # fmt: skip
-            value += [self._array(each).sum() for each in found]
+            pixels = [self._array(each) for each in found]
+            value += [each.sum() for each in pixels]
+            if watch is not None:
+                watch(batch, tables, pixels)
             for row in range(len(tables)):
                 U = np.stack([self._array(columns[name][row]) for name in names], axis=1) * slope
                 matrices[row] += U.T @ U
@@ -147,7 +155,8 @@ class Objective:
         if self.constraints is not None:
             known, by_known, matrix = self.constraints.terms(self.scaling, u)
             value, scores, matrices = value + known, scores + by_known, matrices + matrix
-        return Information(float(value[0]), scores, matrices[1:].mean(axis=0), matrices[0], value[1:], self._weight)
+        expected = matrices[1:].mean(axis=0) if seeds else np.full_like(matrices[0], np.nan)
+        return Information(float(value[0]), scores, expected, matrices[0], value[1:], self._weight)
 
     @property
     def _weight(self) -> float:

@@ -1,0 +1,154 @@
+"""What a physicist should know before believing a fit, in sentences.
+
+A remark is made where a figure is beyond what chance makes of it in one fit of some hundred, or beyond use.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from larndsim.detector.parameters import BOUNDS
+
+from .goodness import Factor, Goodness
+from .residuals import Residuals
+from .scaling import Scaling
+
+DISAGREE = 1.5  # times that errors of two forms may differ
+SOFT = 0.99  # of a direction's information that correlations take: such a combination is not known
+NOTABLE = 0.2  # a parameter's share of a combination
+USELESS = 1.0  # half ranges: an error as large as that says no more than the range
+LITTLE = 0.05  # of log L: what a step may still promise
+RARE = 0.01  # p-values on either side
+CHANCE, SLIGHT = 4.0, 0.05  # standard errors, and the difference, by which a factor of the noise must be off
+ENOUGH = 6  # simulated tables, for the standard error of a factor
+SHOWN = 3  # pixels that are named
+UNLIKELY = 1.5  # times the largest pull of any pixel in any simulated table: beyond it a pixel is named
+
+
+def remarks(scaling: Scaling, u: np.ndarray, found: Goodness | None) -> tuple[str, ...]:
+    """All remarks on a minimum; `found` is None for losses that are no likelihood."""
+    said = [*_limits(scaling, u)]
+    if found is not None:
+        free = ~scaling.at_bound(u)
+        said += [*_unknown(scaling, found.matrix), *_combinations(scaling.names, found.matrix, free)]
+        said += [*_falling(found.gain), *_likely(found.p_value), *_noisy(found)]
+        said += [*_forms(scaling.names, found, free), *_pixels(found.residuals)]
+    return tuple(said)
+
+
+def _limits(scaling: Scaling, u: np.ndarray) -> list[str]:
+    said, value = [], scaling.physical(u)
+    sides = ((u <= scaling.low, "lower"), (u >= scaling.high, "upper"))
+    for at, side in sides:
+        for number in np.flatnonzero(at):
+            name = scaling.names[number]
+            unit = "" if BOUNDS[name].unit == "1" else f" {BOUNDS[name].unit}"
+            said.append(f"{name} is at its {side} limit, {value[number]:.5g}{unit}: its interval has one side.")
+    return said
+
+
+def _unknown(scaling: Scaling, matrix: np.ndarray) -> list[str]:
+    """Parameters that the data say nothing about."""
+    names, size = np.array(scaling.names), np.diag(matrix)
+    idle = names[size <= 0.0]
+    said = [f"The data do not depend on {', '.join(idle)}: leave it out of the fit."] if idle.size else []
+    known = size > 0.0
+    with np.errstate(invalid="ignore"):
+        wide = names[known][1.0 / np.sqrt(size[known]) > USELESS]
+    if wide.size:
+        said.append(f"The data say next to nothing about {', '.join(wide)}, even if all others were known.")
+    return said
+
+
+def _combinations(names: tuple[str, ...], matrix: np.ndarray, free: np.ndarray) -> list[str]:
+    """Combinations of parameters that leave the data as they are."""
+    chosen = free & (np.diag(matrix) > 0.0)
+    if chosen.sum() < 2:
+        return []
+    size, said = np.sqrt(np.diag(matrix)[chosen]), []
+    value, vector = np.linalg.eigh(matrix[np.ix_(chosen, chosen)] / np.outer(size, size))
+    for strength, direction in zip(value, vector.T, strict=True):
+        if strength < 1.0 - SOFT:
+            direction = direction * np.sign(direction[np.argmax(np.abs(direction))])
+            pairs = zip(direction, np.array(names)[chosen], strict=True)
+            parts = " ".join(f"{share:+.2f} {name}" for share, name in pairs if abs(share) > NOTABLE)
+            times = f"{1.0 / np.sqrt(max(strength, 1e-12)):.0f}"
+            said.append(
+                f"The data hardly know the combination {parts} (each in units of its error with the others held): "
+                f"it is {times} times less certain than each alone. Hold one of them, or constrain it."
+            )
+    return said
+
+
+def _falling(gain: float) -> list[str]:
+    if np.isfinite(gain) and gain > LITTLE:
+        return [f"The likelihood still rises: a further step promises {gain:.2g} of log L. Let the fit go on."]
+    return []
+
+
+def _likely(p_value: float) -> list[str]:
+    if p_value < RARE:
+        return [f"The model hardly makes data as unlikely as these (p = {p_value:.1g})."]
+    if p_value > 1.0 - RARE:
+        return [f"The data are likelier than what the model makes (p = {p_value:.4f}): their noise may be smaller."]
+    return []
+
+
+def _noisy(found: Goodness) -> list[str]:
+    """The noise of the data against that of the model, by the spread of the hits."""
+    toys = 0 if found.residuals is None else len(found.residuals.pulls) - 1
+    off = {name: factor for name, factor in found.noise.items() if toys >= ENOUGH and _is_off(factor)}
+    said = []
+    for word, sign in (("noisier", 1.0), ("quieter", -1.0)):
+        which = {name: factor for name, factor in off.items() if sign * (factor.value - 1.0) > 0.0}
+        if which:
+            by = " and ".join(
+                f"{factor.value:.2f} +- {factor.error:.2f} by {WORDS[name]}" for name, factor in which.items()
+            )
+            said.append(f"The data are {word} than the model: their hits scatter by a factor of {by}.")
+    return said
+
+
+WORDS = {"adc": "their ADC counts", "tick": "their ticks"}
+
+
+def _is_off(factor: Factor) -> bool:
+    away = abs(factor.value - 1.0)
+    return bool(np.isfinite(away) and away > max(CHANCE * factor.error, SLIGHT))
+
+
+def _forms(names: tuple[str, ...], found: Goodness, free: np.ndarray) -> list[str]:
+    """Errors that disagree with those of other forms."""
+    said = []
+    forms = (("own scores", found.sandwich), ("own curvature", found.observed))
+    for what, ratio in forms:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            apart = np.maximum(ratio, 1.0 / ratio) > DISAGREE
+        if apart.any():
+            which = ", ".join(f"{name} {times:.2g}" for name, times in zip(names, ratio, strict=True) if _off(times))
+            said.append(f"By the data's {what} some errors differ from those stated, by factors of: {which}.")
+    if free.any() and np.isnan(found.observed[free]).any() and np.isfinite(found.matrix).all():
+        said.append("The likelihood of the data has no maximum here: its own curvature has the wrong sign somewhere.")
+    return said
+
+
+def _off(ratio: float) -> bool:
+    return bool(ratio > DISAGREE or ratio < 1.0 / DISAGREE)
+
+
+def _pixels(residuals: Residuals | None) -> list[str]:
+    """Pixels that the model does not describe, the worst first."""
+    if residuals is None:
+        return []
+    worst = worst_pixels(residuals)
+    if not worst.size:
+        return []
+    named = "; ".join("plane {}, ix {}, iy {}".format(*residuals.pixel[row]) for row in worst[:SHOWN])
+    more = f"; and {worst.size - SHOWN} more" if worst.size > SHOWN else ""
+    return [f"{worst.size} of {len(residuals.pixel)} pixels are less likely than any simulated one: {named}{more}."]
+
+
+def worst_pixels(residuals: Residuals) -> np.ndarray:
+    """Rows of the pixels that are far less likely than any simulated one, the worst first."""
+    order = np.argsort(-residuals.pixel_pull, kind="stable")
+    return order[residuals.pixel_pull[order] > UNLIKELY * residuals.largest_pull[1:].max()]
