@@ -145,7 +145,8 @@ def _pixels(residuals: Residuals | None) -> list[str]:
         return []
     named = "; ".join("plane {}, ix {}, iy {}".format(*residuals.pixel[row]) for row in worst[:SHOWN])
     more = f"; and {worst.size - SHOWN} more" if worst.size > SHOWN else ""
-    return [f"{worst.size} of {len(residuals.pixel)} pixels are less likely than any simulated one: {named}{more}."]
+    which = "1 pixel is" if worst.size == 1 else f"{worst.size} pixels are"
+    return [f"Of {len(residuals.pixel)} pixels, {which} far less likely than any simulated one: {named}{more}."]
 
 
 def worst_pixels(residuals: Residuals) -> np.ndarray:

@@ -13,16 +13,23 @@ import numpy as np
 
 from larndsim.errors import ArgumentError
 
-from .goodness import goodness
+from .doctor import remarks
+from .goodness import Goodness, goodness
 from .history import History
 from .methods import CONVERGED, RUNNING, State
 from .problem import Problem, make_problem
 from .progress import telling
 from .records import Folder
+from .residuals import Residuals
 from .settings import Settings, make_settings
+from .tables import table
 from .uncertainties import correlation, covariance, errors, intervals
 
 MAX_ITERATIONS = "max_iterations"
+KEPT = (  # of a result in `result.json`, as it is
+    "status", "message", "loss", "iterations", "wall_s", "rejected", "at_bound", "dataset", "covariance", "noisy",
+    "p_value", "remarks", "diagnosis",
+)  # fmt: skip
 
 
 class FitResult(NamedTuple):
@@ -30,7 +37,7 @@ class FitResult(NamedTuple):
 
     `errors` and `covariance` (parameter, parameter), in the order of `values`, are NaN where they are not known.
     `intervals` (low, high) hold the truth in 68 of 100 fits; they have one side where a parameter came to a limit.
-    `target` is None for data. `history` has one row per iteration, see `History`. `rejected` steps were not finite.
+    `target` is None for data; `noisy` says whether the target is measured, or simulated with noise. `history` has one row per iteration, see `History`. `rejected` steps were not finite.
     `dataset` says what was fitted to, and what was cut.
     """
 
@@ -51,6 +58,9 @@ class FitResult(NamedTuple):
     intervals: dict[str, tuple[float, float]]
     p_value: float | None = None  # of a likelihood: how often the model makes data as unlikely as these
     remarks: tuple[str, ...] = ()  # what to know before believing the result
+    noisy: bool = False
+    diagnosis: dict[str, Any] | None = None  # of a likelihood: see `Goodness.plain`
+    residuals: Residuals | None = None  # of a likelihood: the data and simulated ones, side by side
 
     @property
     def converged(self) -> bool:
@@ -62,16 +72,16 @@ class FitResult(NamedTuple):
         """Axes: (parameter, parameter)."""
         return correlation(self.covariance)
 
+    @property
+    def pulls(self) -> dict[str, float]:
+        """How many errors each value is above the truth; empty where that is not known, or the target has no noise."""
+        if self.target is None or not self.noisy:
+            return {}
+        return {name: (value - self.target[name]) / self.errors[name] for name, value in self.values.items()}
+
     def table(self) -> str:
         """Initial values, fitted ones with their errors, and the truth where it is known."""
-        lines = [f"{'parameter':<15}{'initial':>13}{'fitted':>15}{'error':>11}{'target':>15}{'off by':>12}"]
-        for name, value in self.values.items():
-            line = f"{name:<15}{self.init[name]:>13.6g}{value:>15.8g}{self.errors[name]:>11.2g}"
-            if self.target is not None:
-                target = self.target[name]
-                line += f"{target:>15.8g}" + (f"{100 * abs(value / target - 1):>10.4f} %" if target else "")
-            lines.append(line)
-        return "\n".join(lines)
+        return table(self.plain())
 
     def plain(self) -> dict[str, Any]:
         """The content of `result.json`."""
@@ -84,11 +94,10 @@ class FitResult(NamedTuple):
             }
             for name, value in self.values.items()
         }
-        for name, value in (self.target or {}).items():
-            parameters[name]["target"] = value
-        kept = ("status", "message", "loss", "iterations", "wall_s", "rejected", "at_bound", "dataset", "covariance")
-        kept += ("p_value", "remarks")  # type: ignore[assignment]
-        return {name: getattr(self, name) for name in kept} | {
+        for key, values in (("target", self.target or {}), ("pull", self.pulls)):
+            for name, value in values.items():
+                parameters[name][key] = value
+        return {name: getattr(self, name) for name in KEPT} | {
             "correlation": self.correlation,
             "parameters": parameters,
         }
@@ -131,7 +140,7 @@ def run_fit(settings: Settings, folder: Folder | None) -> FitResult:
             folder.save(state, history, problem.objective.scaling.names)
         result = _result(problem, settings, state, history, time.perf_counter() - start)
         if folder is not None:
-            folder.finish(result.plain())
+            folder.finish(result.plain(), result.residuals)
     return result
 
 
@@ -155,7 +164,8 @@ def _iterate(problem: Problem, settings: Settings, folder: Folder | None, begun:
     """Step until the method has its verdict, or the iterations are used up. An interruption leaves a checkpoint."""
     state, history, start = begun
     scaling, last = problem.objective.scaling, settings.most_iterations
-    with telling(scaling, state.iteration, last, settings.save_freq) as tell:
+    stage = "likelihood" if problem.objective.is_likelihood else ""
+    with telling(scaling, state.iteration, last, settings.save_freq, stage) as tell:
         try:
             while state.status == RUNNING and state.iteration < last:
                 new = problem.method.step(problem.objective, state)._replace(iteration=state.iteration + 1)
@@ -177,12 +187,7 @@ def _result(problem: Problem, settings: Settings, state: State, history: History
     status, message = state.status, state.message
     if status == RUNNING:
         status, message = MAX_ITERATIONS, f"All {state.iteration} steps are used up. Resume with more `iterations`."
-    unknown = np.full((len(state.u), len(state.u)), np.nan)
-    known = settings.errors and np.isfinite(state.loss)
-    verdict = None
-    if known and problem.objective.is_likelihood:
-        verdict = goodness(problem.objective, state.u, settings.seed, settings.toys)
-    matrix = covariance(problem.objective, state, verdict and verdict.matrix) if known else unknown
+    verdict, matrix = _verdict(problem, settings, state)
     at_bound = tuple(name for name, bound in zip(scaling.names, scaling.at_bound(state.u), strict=True) if bound)
     if at_bound:
         message += f" {', '.join(at_bound)} came to a limit: the truth may lie beyond it."
@@ -203,8 +208,21 @@ def _result(problem: Problem, settings: Settings, state: State, history: History
         dataset=str(problem.report),
         intervals=intervals(problem.objective, state, matrix),
         p_value=None if verdict is None else verdict.p_value,
-        remarks=() if verdict is None else verdict.remarks,
+        remarks=remarks(scaling, state.u, verdict),
+        noisy=settings.noise or settings.data is not None,
+        diagnosis=None if verdict is None else verdict.plain(scaling.names),
+        residuals=None if verdict is None else verdict.residuals,
     )
+
+
+def _verdict(problem: Problem, settings: Settings, state: State) -> tuple[Goodness | None, np.ndarray]:
+    """What a likelihood fit is worth, and the covariance (parameter, parameter), where they are asked for."""
+    if not settings.errors or not np.isfinite(state.loss):
+        return None, np.full((len(state.u), len(state.u)), np.nan)
+    verdict = None
+    if problem.objective.is_likelihood:
+        verdict = goodness(problem.objective, state.u, settings.seed, settings.toys)
+    return verdict, covariance(problem.objective, state, None if verdict is None else verdict.matrix)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ config.yaml      all settings
 history.h5       one row per iteration, up to the last checkpoint
 checkpoint.npz   the state of the method and the history: all that the fit needs to go on
 result.json      the result, when the fit has ended
+residuals.npz    of a likelihood fit: the data and simulated ones at its end, side by side (see residuals.py)
 segments.h5      the segments, where they came from memory
 """
 
@@ -28,13 +29,15 @@ from larndsim.io.atomic import replacing
 
 from .history import WIDE, History
 from .methods import State
+from .residuals import Residuals
 from .settings import MAPS, Settings, make_settings, read_yaml
 
-CONFIG, HISTORY, CHECKPOINT, RESULT, SEGMENTS = (
+CONFIG, HISTORY, CHECKPOINT, RESULT, RESIDUALS, SEGMENTS = (
     "config.yaml",
     "history.h5",
     "checkpoint.npz",
     "result.json",
+    "residuals.npz",
     "segments.h5",
 )
 MAY_CHANGE = ("iterations", "save_freq")  # between an interrupted run and the one that goes on
@@ -135,8 +138,12 @@ class Folder:
         plain = {k: arrays[k] if k in ("u", "gradient") else arrays[k].item() for k in State._fields if k != "memory"}
         return State(memory=memory, **plain), History.of(history)
 
-    def finish(self, result: Mapping[str, Any]) -> None:
-        """Write the result."""
+    def finish(self, result: Mapping[str, Any], residuals: Residuals | None = None) -> None:
+        """Write the residuals, where there are any, and the result."""
+        (self.path / RESIDUALS).unlink(missing_ok=True)  # those of an earlier end of this run
+        if residuals is not None:
+            with replacing(self.path / RESIDUALS) as temporary:
+                np.savez_compressed(temporary, allow_pickle=False, **residuals._asdict())
         with replacing(self.path / RESULT) as temporary:
             temporary.write_text(json.dumps(finite(result), indent=2) + "\n", encoding="utf-8")
 
@@ -168,6 +175,15 @@ class Run:
     def name(self) -> str:
         """What the run is called in pictures."""
         return self.path.resolve().name
+
+    @property
+    def residuals(self) -> Residuals | None:
+        """The data and simulated ones at the end, where the fit is one of a likelihood."""
+        path = self.path / RESIDUALS
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            return Residuals(**{name: file[name] for name in Residuals._fields})
 
     def target(self, name: str) -> float | None:
         """The true value of a parameter, where it is known."""

@@ -136,10 +136,16 @@ class Collector:
         )  # fmt: skip
 
     def _pixel_pulls(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """How much less likely each pixel of a table is than those of others, and the same in spreads of these."""
-        others = self.log_likelihood[_others(row, self.tables)]
-        excess = others.mean(axis=0) - self.log_likelihood[row]
-        return excess, excess / np.sqrt(others.var(axis=0, ddof=1) * (1.0 + 1.0 / len(others)) + ACCIDENT**2)
+        """How much less likely each pixel of a table is than those of others, and the same in spreads of these.
+
+        A tick and an ADC count with normal noise give log L a variance of 1 per hit. That of few tables is uncertain:
+        the mean of both is taken.
+        """
+        others = _others(row, self.tables)
+        known, hits = self.log_likelihood[others], self.count[others].mean(axis=0)
+        excess = known.mean(axis=0) - self.log_likelihood[row]
+        variance = 0.5 * (known.var(axis=0, ddof=1) + hits) + ACCIDENT**2
+        return excess, excess / np.sqrt(variance * (1.0 + 1.0 / len(others)))
 
     def _flat(self, plane: np.ndarray, ix: np.ndarray, iy: np.ndarray) -> np.ndarray:
         return np.ravel_multi_index((plane, ix, iy), self.detector.geometry.shape).astype(np.int64)

@@ -31,6 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     with log_to_stderr():
         result = fit(out=out, resume=arguments.resume, **choices)
     print(result.table())
+    if result.p_value is not None:
+        print(f"p-value of the data among simulated ones: {result.p_value:.2g}")
+    for remark in result.remarks:
+        print(f"mind: {remark}")
     print(f"{result.status} after {result.iterations} steps and {result.wall_s:.1f} s: {result.message}")
     print(f"see {out}/result.json")
     return 0 if result.converged else NOT_CONVERGED
