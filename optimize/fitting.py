@@ -37,7 +37,8 @@ class FitResult(NamedTuple):
 
     `errors` and `covariance` (parameter, parameter), in the order of `values`, are NaN where they are not known.
     `intervals` (low, high) hold the truth in 68 of 100 fits; they have one side where a parameter came to a limit.
-    `target` is None for data; `noisy` says whether the target is measured, or simulated with noise. `history` has one row per iteration, see `History`. `rejected` steps were not finite.
+    `target` is None for data; `noisy` says whether the target is measured, or simulated with noise. `history` has one
+    row per iteration, see `History`. `rejected` steps were not finite.
     `dataset` says what was fitted to, and what was cut.
     """
 

@@ -40,6 +40,10 @@ def draw_all(runs: Sequence[Run]) -> dict[str, Any]:
         figures["convergence"] = draw_convergence(runs)
     if len(runs) == 1 and np.isfinite(_correlation(runs[0])).any():
         figures["correlations"] = draw_correlations(runs[0])
+    if len(runs) == 1 and (residuals := runs[0].residuals) is not None:
+        from .residual_plots import draw_residuals
+
+        figures |= draw_residuals(residuals)
     return figures
 
 

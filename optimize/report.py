@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 
 from larndsim import __version__
-from larndsim.detector.parameters import BOUNDS
 from larndsim.io.atomic import replacing
 
 from .plots import draw_all
 from .records import Run
+from .tables import rows
 
 STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; color: #222; background: #fff; max-width: 64rem; margin: 2rem auto 4rem }
@@ -24,7 +24,7 @@ body { padding: 0 1rem } h1 { font-size: 1.7rem } h2 { font-size: 1.2rem; margin
 div { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .35rem .9rem; text-align: right; border-bottom: 1px solid #e4e4e4; white-space: nowrap }
 tr:first-child th { border-bottom: 2px solid #888; color: #555; font-weight: 600 } th:first-child { text-align: left }
-td:nth-child(2) { color: #777; text-align: left } th:nth-child(2) { text-align: left }
+ul { padding: .7rem 1rem .7rem 2.2rem; background: #fdf4dc; border-radius: .4rem }
 pre { background: #f6f7f8; padding: .8rem 1rem; overflow-x: auto; border-radius: .4rem; font-size: .85rem }
 b { padding: .15rem .6rem; border-radius: 1rem; background: #d9f2df; color: #12602b }
 b.failed, b.max_iterations { background: #fbdedb; color: #96190f } summary { cursor: pointer; margin-top: 1rem }
@@ -35,6 +35,20 @@ TITLES = {
     "loss": "Loss",
     "convergence": "Distance from the targets",
     "correlations": "Correlations",
+    "hits": "Data and model: hits of each plane",
+    "spectrum": "Data and model: ADC counts",
+    "drift": "Data and model: along the drift",
+    "pulls": "Data and model: scatter of hits and pixels",
+    "pixels": "Data and model: pixels",
+}
+TEXTS = {
+    "hits": "Points are the data, bands the mean and the spread of data simulated at the minimum with all noise. In two"
+    " cases of three a point lies within its band.",
+    "drift": "Hits are compared with those of the same pixel and order in simulated data; distances beyond five spreads"
+    " count as five.",
+    "pulls": "Data that are wider than the bands are noisier than the model. The widths are half the distance of the"
+    " 16 % and 84 % points, of the data and (in brackets) of simulated data. What is beyond the ends is drawn there.",
+    "pixels": "How much less likely than in simulated data is what each pixel recorded.",
 }
 
 
@@ -47,7 +61,7 @@ def write_report(path: str | os.PathLike[str], runs: Sequence[Run]) -> None:
 def report(runs: Sequence[Run]) -> str:
     """The page as text."""
     title = f"Fit {', '.join(run.name for run in runs)}" if len(runs) < 4 else f"{len(runs)} fits"
-    pictures = [f"<h2>{TITLES[name]}</h2>\n{_image(figure, name)}" for name, figure in draw_all(runs).items()]
+    pictures = [_picture(figure, name) for name, figure in draw_all(runs).items()]
     body = [f"<h1>{escape(title)}</h1>", *map(_result, runs), *pictures, *map(_settings, runs)]
     phone = '<meta name="viewport" content="width=device-width, initial-scale=1">'
     head = f'<meta charset="utf-8">\n{phone}\n<title>{escape(title)}</title>\n<style>{STYLE}</style>'
@@ -64,21 +78,30 @@ def _result(run: Run) -> str:
     status = f'<b class="{escape(r["status"])}">{escape(r["status"])}</b>'
     dataset = f"<pre>{escape(r['dataset'])}</pre>"
     text = f"<p>{status} after {r['iterations']} steps and {r['wall_s']:.1f} s. {escape(r['message'])}</p>"
-    header = "".join(f"<th>{x}</th>" for x in ("parameter", "unit", "initial", "fitted", "error", "target", "off by"))
-    rows = "\n".join(_row(key, value) for key, value in r["parameters"].items())
-    return f"{name}\n{text}\n<div><table>\n<tr>{header}</tr>\n{rows}\n</table></div>\n{dataset}"
+    parts = [name, text, f"<div><table>\n{_table(r)}\n</table></div>", _remarks(r), dataset]
+    return "\n".join(part for part in parts if part)
 
 
-def _row(name: str, values: dict[str, Any]) -> str:
-    target = values.get("target")
-    off = "" if not target else f"{100 * abs(values['value'] / target - 1):.4f} %"
-    cells = [_text(values[key]) for key in ("init", "value", "error")]
-    cells = [BOUNDS[name].unit, *cells, _text(target), off]
-    return f"<tr><th>{escape(name)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+def _table(result: dict[str, Any]) -> str:
+    head, *body = rows(result)
+    lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
+    for name, *cells in body:
+        lines.append(f"<th>{escape(name)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}")
+    return "\n".join(f"<tr>{line}</tr>" for line in lines)
 
 
-def _text(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+def _remarks(result: dict[str, Any]) -> str:
+    """The p-value, and what to know before believing the result."""
+    p_value, said = result.get("p_value"), result.get("remarks") or []
+    lines = [f"<p>p-value of the data among simulated ones: {p_value:.2g}</p>"] if p_value is not None else []
+    if said:
+        lines += ["<ul>", *(f"<li>{escape(remark)}</li>" for remark in said), "</ul>"]
+    return "\n".join(lines)
+
+
+def _picture(figure: Any, name: str) -> str:
+    text = f"<p>{TEXTS[name]}</p>\n" if name in TEXTS else ""
+    return f"<h2>{TITLES[name]}</h2>\n{text}{_image(figure, name)}"
 
 
 def _image(figure: Any, name: str) -> str:

@@ -15,8 +15,8 @@ from .residuals import PULL_EDGES, Residuals
 
 MOST_MODULES, MOST_PLANES, ACROSS = 4, 8, 4  # that are drawn: those with most hits; and how many side by side
 WORDS = 32  # bins of an ADC spectrum, at most
-POINT = {"ls": "none", "marker": "o", "ms": 3.5, "zorder": 3.0}
-BAND = {"alpha": 0.3, "lw": 0.0}
+POINT: dict[str, Any] = {"ls": "none", "marker": "o", "ms": 3.5, "zorder": 3.0}
+BAND: dict[str, Any] = {"alpha": 0.3, "lw": 0.0}
 FEW = 3  # hits: a mean of fewer is not drawn
 UNITS = ("ADC counts", "ticks")
 GROUP = 4  # bins of the pulls that are drawn as one
@@ -98,7 +98,7 @@ def draw_pulls(r: Residuals) -> Any:
         for number, (axis, what) in enumerate(zip(axes, UNITS, strict=False)):
             _compare(axis, middles, _grouped(r.pulls[:, number].sum(axis=1), GROUP))
             data, (mean, spread) = widths[0, number], (widths[1:, number].mean(), widths[1:, number].std(ddof=1))
-            title = f"{what}: width {data:.2f}, expected {mean:.2f} ± {spread:.2f}"
+            title = f"{what}: width {data:.2f} ({mean:.2f} ± {spread:.2f})"
             axis.set(xlabel="data - expected [spreads]", ylabel="hits", title=title)
         _compare(axes[2], middles, _grouped(r.pixel_pulls, GROUP))
         axes[2].set(xlabel="less likely than expected [spreads]", ylabel="pixels", title="pixels", yscale="log")
@@ -128,7 +128,8 @@ def draw_pixels(r: Residuals) -> Any:
             axis.set(title=f"plane {plane}", xlabel="x [cm]", aspect="equal")
         for row in grid:
             row[0].set_ylabel("y [cm]")
-        figure.colorbar(dots, ax=list(grid.flat)[: len(planes)], label="less likely than expected [spreads]", shrink=0.7)
+        drawn = list(grid.flat)[: len(planes)]
+        figure.colorbar(dots, ax=drawn, label="less likely than expected [spreads]", shrink=0.7)
         return figure
 
 
@@ -143,6 +144,7 @@ def _compare(axis: Any, x: np.ndarray, values: np.ndarray, half: float | None = 
     """Points of the data on the band of the simulated tables. Axes: (bin,), (table, bin)."""
     mean, spread = values[1:].mean(axis=0), values[1:].std(axis=0, ddof=1)
     width = 2.0 * half if half is not None else x[1] - x[0] if len(x) > 1 else 1.0
+    axis.use_sticky_edges = False  # bars need not stand on the axis
     axis.bar(x, 2.0 * spread, width, mean - spread, color="C0", **BAND)
     axis.hlines(mean, x - 0.5 * width, x + 0.5 * width, color="C0", lw=0.9, alpha=0.6)
     axis.plot(x, values[0], color=INK, **POINT)
