@@ -90,7 +90,8 @@ def _likely(p_value: float) -> list[str]:
     if p_value < RARE:
         return [f"The model hardly makes data as unlikely as these (p = {p_value:.1g})."]
     if p_value > 1.0 - RARE:
-        return [f"The data are likelier than what the model makes (p = {p_value:.4f}): their noise may be smaller."]
+        chance = f"p = 1 - {1.0 - p_value:.1g}"
+        return [f"The data are likelier than what the model makes ({chance}): their noise may be smaller."]
     return []
 
 
@@ -120,20 +121,14 @@ def _is_off(factor: Factor) -> bool:
 def _forms(names: tuple[str, ...], found: Goodness, free: np.ndarray) -> list[str]:
     """Errors that disagree with those of other forms."""
     said = []
-    forms = (("own scores", found.sandwich), ("own curvature", found.observed))
-    for what, ratio in forms:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            apart = np.maximum(ratio, 1.0 / ratio) > DISAGREE
-        if apart.any():
-            which = ", ".join(f"{name} {times:.2g}" for name, times in zip(names, ratio, strict=True) if _off(times))
-            said.append(f"By the data's {what} some errors differ from those stated, by factors of: {which}.")
+    for what, ratios in (("scores", found.sandwich), ("curvature", found.observed)):
+        pairs = zip(names, ratios.tolist(), strict=True)
+        apart = [f"{name} {ratio:.2g}" for name, ratio in pairs if ratio > DISAGREE or ratio < 1.0 / DISAGREE]
+        if apart:
+            said.append(f"The data's own {what} give other errors, so many times those stated: {', '.join(apart)}.")
     if free.any() and np.isnan(found.observed[free]).any() and np.isfinite(found.matrix).all():
-        said.append("The likelihood of the data has no maximum here: its own curvature has the wrong sign somewhere.")
+        said.append("The likelihood of the data has no maximum here: its curvature has the wrong sign somewhere.")
     return said
-
-
-def _off(ratio: float) -> bool:
-    return bool(ratio > DISAGREE or ratio < 1.0 / DISAGREE)
 
 
 def _pixels(residuals: Residuals | None) -> list[str]:

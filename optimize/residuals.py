@@ -183,7 +183,7 @@ def _pull_bin(pull: np.ndarray) -> np.ndarray:
 
 
 def _half_width(counts: np.ndarray) -> np.ndarray:
-    """Half the distance of the 16 % and 84 % points of histograms of pulls (the last axis); NaN where they are empty."""
+    """Half the distance of the 16 % and 84 % points of pulls; NaN where there are none. Last axis: bin."""
     result = np.full(counts.shape[:-1], np.nan)
     for index in np.ndindex(result.shape):
         below = np.concatenate([[0.0], np.cumsum(counts[index])])
