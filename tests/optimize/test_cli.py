@@ -31,7 +31,7 @@ def run(segments_file, tmp_path_factory):
 def test_fit_prints_a_table(segments_file, tmp_path, capsys):
     assert main([*FIT, *FAST, "--input", str(segments_file), "--out", str(tmp_path / "run"), "--save-freq", "2"]) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines()[0].split() == ["parameter", "initial", "fitted", "error", "target", "off", "by"]
+    assert out.splitlines()[0].split() == ["parameter", "unit", "initial", "fitted", "truth", "off", "by"]
     assert "converged after" in out
     assert re.search(r"step 2 of at most 100: loss=\S+ Ab=\S+ lifetime=\S+", err)
     assert "read 2 tracks" in err

@@ -10,6 +10,7 @@ import pytest
 from optimize.plots import STYLE, distance, draw_all, draw_convergence, draw_correlations, draw_losses, draw_parameters
 from optimize.scan_plots import ARROWS, draw_scan
 from optimize.scans import Scan
+from tests.optimize.test_residuals import collected
 
 pytest.importorskip("matplotlib")
 NAMES = ("Ab", "kb", "lifetime")
@@ -29,6 +30,7 @@ def run(rows=5, shift=0.0, name="one"):
         history={"iteration": number, "parameters": column, "loss": off**2},
         result={"parameters": found, "correlation": correlation},
         target=lambda n: found[n]["target"],
+        residuals=None,
     )
 
 
@@ -72,6 +74,10 @@ def test_only_what_there_is_is_drawn():
     bare.result, bare.target = {}, lambda name: None
     assert set(draw_all([bare])) == {"parameters", "loss"}
     assert set(draw_all([run()])) == {"parameters", "loss", "convergence", "correlations"}
+    fitted = run()
+    fitted.residuals = collected(batches=2)
+    assert set(draw_all([fitted])) == {*draw_all([run()]), "hits", "spectrum", "drift", "pulls", "pixels"}
+    assert "hits" not in draw_all([fitted, run()])
 
 
 def test_pictures_leave_the_settings_of_matplotlib_alone():

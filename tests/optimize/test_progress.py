@@ -65,3 +65,15 @@ def test_a_library_is_silent(capsys):
     tell_all()
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_lines_name_the_stage(log, caplog):
+    """The first line of each stage is told, whatever `every` says."""
+    with telling(SCALING, 0, 10, 100, "likelihood") as tell:
+        for number, memory in enumerate([{"coarse": np.array(0)}] * 2 + [{"coarse": np.array(1)}] * 2 + [{}] * 2):
+            tell(State(np.zeros(2), 0.5, np.zeros(2), memory, iteration=number + 1))
+    assert [message.partition(" loss=")[0] for message in caplog.messages] == [
+        "step 1 of at most 10: coarse stage 1,",
+        "step 3 of at most 10: coarse stage 2,",
+        "step 5 of at most 10: likelihood,",
+    ]
