@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-FAR = 12.0  # widths: beyond them what is digitised has no probability
+FAR = 9.0  # widths: beyond them what is digitised has no probability
 Word = tuple[Any, Any]  # the charges that are digitised to it, from low to high
 
 
@@ -99,7 +99,7 @@ class Pixel:
             low = np.where(np.real(low) > np.real(chip.threshold), low, chip.threshold)
             return np.where(np.real(high) > np.real(low), ndtr((high - charge) / u) - ndtr((low - charge) / u), 0.0)
         half = 0.5 * np.where(np.real(high) > np.real(low), high - low, 0.0)[:, None]
-        points, weights = np.polynomial.legendre.leggauss(100)
+        points, weights = np.polynomial.legendre.leggauss(60)
         q = low[:, None] + half * (points + 1.0)
         density = np.exp(-0.5 * ((q - charge[:, None]) / u) ** 2) / (np.sqrt(2.0 * np.pi) * u)
         return (half * weights * density * ndtr((q - chip.threshold) / chip.discriminator)).sum(axis=1)
