@@ -186,7 +186,8 @@ def _check_number(name: str, value: float, low: float, high: float) -> None:
         raise ArgumentError(name, "be finite", f"it is {value}")
     if name not in SIGNED and (value < 0 or (value == 0 and name not in MAY_BE_ZERO)):
         raise ArgumentError(name, "be 0 or more" if name in MAY_BE_ZERO else "be greater than 0", f"it is {value:g}")
-    slack = 1e-6 * max(abs(low), abs(high)) if math.isfinite(low + high) else 0.0
+    finite = math.isfinite(low) and math.isfinite(high)
+    slack = 1e-6 * max(abs(low), abs(high)) if finite else 0.0
     if not low - slack <= value <= high + slack:
         if low == high:
             remedy = f"Prepare the batch with vary=['{name}', ...] to let it change."

@@ -14,7 +14,7 @@ def value_and_grad(
 ) -> tuple[Any, dict[str, Any]]:
     """Value and gradient of a scalar function of a named tuple: `Parameters`, or the segments of a batch.
 
-    `wrt` names the fields to differentiate with respect to (default: all). The gradients come as a dict of native
+    `wrt` names the fields to differentiate with respect to (default: all that are not None). The gradients come as a dict of native
     arrays.
 
     >>> import larndsim
@@ -40,8 +40,11 @@ def jacobian(
 def _arguments(parameters: Any, wrt: Iterable[str] | None, backend: str | Backend) -> tuple[Backend, dict, Any]:
     """The backend, the values to differentiate with respect to, and the tuple that holds the others."""
     fields = getattr(parameters, "_fields", ())
-    names = fields if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt)
+    given = tuple(name for name in fields if getattr(parameters, name) is not None)
+    names = given if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt)
     for name in names:
+        if name in fields and name not in given:
+            raise ArgumentError("wrt", "name fields that are numbers", f"{name} is None", "Take Detector.nominal.")
         if name not in fields:
             remedy = did_you_mean(name, fields)
             raise ArgumentError("wrt", f"name fields of {type(parameters).__name__}", f"{name!r} is none", remedy)

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .backend import Backend
-from .passage import FAR, Attempts, Grid, Slopes, attempt_probabilities
+from .passage import FAR, OPEN, REACH, Attempts, Grid, Slopes, attempt_probabilities
 from .renewal import NEVER, SURE, Noise, Padded, Pieces, Quadrature, Seen, Ticks, all_attempts, levels
 from .triggering import Cycle
 
@@ -26,7 +27,8 @@ SHORTEST, RATIO = 8, 4  # ticks that attempts are padded to, where shapes are co
 NUMBERS = 2**18  # of a chunk: they stay in the caches of a processor
 OPEN_END = 1e9  # electrons: stands for the open ends of the ADC
 IMPOSSIBLE = -1e30  # the logarithm of a probability of zero
-WORD_POINTS = 12  # of the integral over the charges of a word
+WORD_POINTS = 12  # of the integral over the charges of a word, at least
+POINTS_PER_WIDTH = 1.4  # of the narrowest there: exact to 3e-6 for words of 8 to 60 widths
 
 
 class Likelihood(NamedTuple):
@@ -50,11 +52,11 @@ def likelihood(seen: Seen, noise: Noise, cycle: Cycle, backend: Backend, q: Quad
     q = q or Quadrature()
     attempts, ticks = all_attempts(seen, noise, cycle, q)
     table = _Table(attempts, ticks, seen, noise, cycle)
-    grid = grid_of(noise, q)
+    grid = grid_of(noise, q, widest_word(seen, noise))
     on_device, level = backend.put(grid), levels(attempts, ticks)
     for generation in range(int(level.max(initial=-1)) + 1):
         for chunk in table.chunks(np.flatnonzero(level == generation), len(grid.nodes), backend.compiles_shapes):
-            run = _compiled(backend, chunk.failing, bool((noise.discriminator > 0.0).any()))
+            run = _compiled(backend, chunk.failing, chunk.discriminating)
             value, slopes = run(backend.put(chunk.inputs), on_device)
             table.keep(chunk, backend.numpy(value), Slopes(*map(backend.numpy, slopes)))
     return table.of_pixels(table.weights(level))
@@ -69,13 +71,28 @@ def _compiled(backend: Backend, failing: bool, discriminating: bool) -> Callable
     return backend.compile(_probabilities(backend.dtype, failing, discriminating))
 
 
-def grid_of(noise: Noise, q: Quadrature) -> Grid:
-    """The nodes of the reset noise: dense enough for its own width, and for that of what the comparator sees."""
-    finest = float((noise.comparator / np.maximum(noise.reset, 1e-9)).min(initial=np.inf))
+def grid_of(noise: Noise, q: Quadrature, words: float = 0.0) -> Grid:
+    """The nodes of the reset noise: dense enough for its own width, and for that of what is digitised.
+
+    `words`: the `widest_word`, which decides how many points there are in each.
+    """
+    finest = float((noise.uncorrelated / np.maximum(noise.reset, 1e-9)).min(initial=np.inf))
     half = int(np.ceil(q.reach / min(q.step, q.fine * finest)))
     nodes = q.reach / half * np.arange(-half, half + 1)
     log_weights = -0.5 * nodes**2 - np.log(np.exp(-0.5 * nodes**2).sum())
-    return Grid(nodes, log_weights, *np.polynomial.legendre.leggauss(WORD_POINTS))
+    points = WORD_POINTS
+    while points < POINTS_PER_WIDTH * words:
+        points *= 2
+    return Grid(nodes, log_weights, *np.polynomial.legendre.leggauss(points))
+
+
+def widest_word(seen: Seen, noise: Noise) -> float:
+    """The widest recorded word that is integrated over, in widths of what varies within it."""
+    d = noise.discriminator[:, None]
+    integrated = (np.arange(seen.low.shape[1]) < seen.count[:, None]) & (seen.high < OPEN) & (d > 0.0)
+    wide = seen.high - np.maximum(seen.low, noise.threshold[:, None] - REACH * d)
+    finest = 1.0 / np.hypot(1.0 / noise.uncorrelated[:, None], 1.0 / np.where(integrated, d, 1.0))
+    return float(np.where(integrated, wide / finest, 0.0).max(initial=0.0))
 
 
 class Chunk(NamedTuple):
@@ -84,6 +101,7 @@ class Chunk(NamedTuple):
     rows: np.ndarray  # (attempt,) which ones; the inputs may have more rows
     place: np.ndarray  # (attempt, tick) which live ticks; -1 for padding
     failing: bool
+    discriminating: bool  # whether the discriminator has noise of its own
     inputs: Attempts
 
 
@@ -108,17 +126,17 @@ class _Table:
 
     def chunks(self, chosen: np.ndarray, nodes: int, compiled: bool) -> Iterator[Chunk]:
         """Some attempts, sorted by kind and length; where shapes are `compiled`, padded to a few of them."""
-        lengths = np.diff(self.first)
-        for failing in (False, True):
-            rows = chosen[self.fails[chosen] == failing]
+        lengths, noisy = np.diff(self.first), self.noise.discriminator[self.attempts.pixel] > 0.0
+        for failing, discriminating in product((False, True), repeat=2):
+            rows = chosen[(self.fails[chosen] == failing) & (noisy[chosen] == discriminating)]
             rows = rows[np.argsort(lengths[rows], kind="stable")]
             while len(rows):
                 length, taken, held = _shape(lengths[rows], nodes, compiled)
-                yield self._chunk(rows[:taken], length, held, failing)
+                yield self._chunk(rows[:taken], length, held, (failing, discriminating))
                 rows = rows[taken:]
 
-    def _chunk(self, rows: np.ndarray, length: int, held: int, failing: bool) -> Chunk:
-        """Attempts as arrays of `held` rows and `length` ticks."""
+    def _chunk(self, rows: np.ndarray, length: int, held: int, kind: tuple[bool, bool]) -> Chunk:
+        """Attempts as arrays of `held` rows and `length` ticks; `kind`: whether failing, and discriminating."""
         padded = np.concatenate([rows, np.full(held - len(rows), rows[0])])
         place = self.first[padded, None] + np.arange(length)
         inside = place < self.first[padded + 1, None]
@@ -133,7 +151,7 @@ class _Table:
             level=of_ticks(self.level),
             times=of_ticks(self.ticks.times),
             stopped=of_ticks(self.stopped),
-            log_next=of_ticks(self._log_next()) if failing else of_ticks(0.0 * self.level),
+            log_next=of_ticks(self._log_next()) if kind[0] else of_ticks(0.0 * self.level),
             at_hit=np.where(hit, self.padded.at(pixel, a.stop[padded]) - base - threshold, 0.0),
             at_stop=np.where(hit, self.padded.at(pixel, a.stop[padded] + self.cycle.hold) - base, 0.0),
             low=np.clip(self.seen.low[pixel, number], -OPEN_END, OPEN_END),
@@ -142,7 +160,7 @@ class _Table:
             threshold=threshold,
             **{name: getattr(self.noise, name)[pixel] for name in ("reset", "uncorrelated", "discriminator")},
         )
-        return Chunk(rows, np.where(inside, place, -1)[: len(rows)], failing, inputs)
+        return Chunk(rows, np.where(inside, place, -1)[: len(rows)], *kind, inputs)
 
     def _log_next(self) -> np.ndarray:
         """The logarithm of the probability of what follows a failure. Axis: (tick,)."""

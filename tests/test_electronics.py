@@ -23,6 +23,7 @@ ELECTRONICS = Electronics()
 NEWER = Electronics(threshold=5000.0, discriminator_noise=650.0)
 COUNT = 1012 / 256 / 4e-3  # electrons per ADC count
 TICKS = 400
+WEIGHTS = 50.0, 1e-2, 2.0  # of ticks, charges, counts
 
 
 def on(backend, dtype="float64", model="clocked", electronics=ELECTRONICS):
@@ -290,18 +291,20 @@ def test_backwards_is_the_transposed_of_forwards(differentiable_backend, noisy):
     assert float(moved["u"]) == pytest.approx(known, rel=1e-10)
 
 
-def test_a_threshold_moves_no_hit(differentiable_backend):
-    """Its derivative is not that of the waveform: none, and no failure."""
+def test_a_threshold_moves_ticks_and_charges(differentiable_backend):
     charge = pulses(50)
     backend = get_backend(differentiable_backend, dtype="float64")
     run = backend.compile(partial(digitize, electronics=ELECTRONICS, model="relaxed"))
     charge, end, channel = map_leaves(backend.asarray, (charge, ends(charge), channels(50)))
 
     def total(v):
-        return run(charge, end, channel._replace(threshold=v["more"] + channel.threshold), None).charge.sum()
+        return weighted(run(charge, end, channel._replace(threshold=v["more"] + channel.threshold), None), WEIGHTS).sum()
 
-    assert float(backend.value_and_grad(total, {"more": np.float64(0.0)})[1]["more"]) == 0.0
-    assert float(backend.jacobian(total, {"more": np.float64(0.0)})[1]["more"]) == 0.0
+    near, far = (float(total({"more": backend.asarray(np.float64(step))})) for step in (-1e-3, 1e-3))
+    known = (far - near) / 2e-3
+    assert known != 0.0
+    assert float(backend.value_and_grad(total, {"more": np.float64(0.0)})[1]["more"]) == pytest.approx(known, rel=1e-6)
+    assert float(backend.jacobian(total, {"more": np.float64(0.0)})[1]["more"]) == pytest.approx(known, rel=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, at its first forward derivative
@@ -314,7 +317,7 @@ def test_second_derivatives(differentiable_backend):
     waves = backend.asarray(charge)
 
     def slope(gain):
-        return functions.grad(lambda gain: weighted(run(gain * waves, *rest), [50.0, 1e-2, 2.0]).sum())(gain)
+        return functions.grad(lambda gain: weighted(run(gain * waves, *rest), WEIGHTS).sum())(gain)
 
     near, far = (float(slope(backend.asarray(np.float64(1.0 + step)))) for step in (-1e-7, 1e-7))
     known = (far - near) / 2e-7

@@ -68,9 +68,10 @@ class Bound(NamedTuple):
 
     @property
     def hard(self) -> tuple[float, float]:
-        """The limits that a plan is made for: a fiftieth of the range wider at both ends."""
+        """The limits that a plan is made for: a fiftieth of the range wider at both ends, of the same sign."""
         margin = 0.02 * (self.up - self.down)
-        return self.down - margin, self.up + margin
+        low = self.down - margin
+        return max(low, 0.0) if self.down >= 0.0 else low, self.up + margin
 
 
 BOUNDS: dict[str, Bound] = {

@@ -22,6 +22,8 @@ FIRST, LEAST, MOST = 1e-3, 1e-6, 1e6  # damping
 SHORTER, LONGER = 10.0, 0.1  # what a bad and a good step do to it
 RISE = 0.05  # of -log L that a step may lose: the ticks at which comparators die move by whole ones
 SETTLED = 1e-2  # damping with which a short step tells that the fit is at its end
+CLOSE = 3.0  # errors: after a step shorter than this, the next one tells how curved the likelihood is
+SHORTEST = 0.3  # of the whole step: data whose likelihood is more curved than this have not been seen
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class Fisher:
 
     def step(self, objective: Objective, state: State) -> State:
         matrix, slope, damping = (state.memory[name] for name in ("expected", "slope", "damping"))
-        u = next_point(objective, state.u, matrix, slope, float(damping))
-        size = _size(u - state.u, matrix)
+        whole = next_point(objective, state.u, matrix, slope, float(damping)) - state.u
+        stride = _stride(state.memory, whole)
+        u, size = objective.scaling.inside(state.u + stride * whole), _size(whole, matrix)
         found = objective.informed(u, self._seeds(state.iteration + 1))
         shorter = {**state.memory, "damping": np.array(max(damping * SHORTER, SETTLED))}
         if not found.is_finite():
@@ -58,7 +61,8 @@ class Fisher:
                 return state.finished(FAILED, "No step makes the data likelier. Start elsewhere.")
             return state._replace(memory=shorter, in_a_row=0)
         new = _accepted(u, found, max(float(damping) * LONGER, LEAST))
-        new = state._replace(u=new.u, loss=new.loss, gradient=new.gradient, memory=new.memory, in_a_row=0)
+        memory = {**new.memory, "step": u - state.u, "stride": np.array(stride)}
+        new = state._replace(u=new.u, loss=new.loss, gradient=new.gradient, memory=memory, in_a_row=0)
         if size < self.tolerance and damping <= SETTLED:
             return new.finished(CONVERGED, f"The last step was shorter than {self.tolerance:g} errors.")
         return new
@@ -76,6 +80,19 @@ def seeds_of(seed: int, stream: int, count: int) -> tuple[int, ...]:
 def _accepted(u: np.ndarray, found: Information, damping: float) -> State:
     memory = {"expected": found.matrix, "slope": -found.score, "damping": np.array(damping)}
     return State(u, found.loss, found.gradient, memory)
+
+
+def _stride(memory: dict[str, np.ndarray], whole: np.ndarray) -> float:
+    """Which part of the whole step to go: less than all of it where the last one went too far.
+
+    The likelihood of the data may be more curved than is expected. If it is so by a factor k, a step that went the part
+    s of the whole is followed by a whole one of (1 / s - k) times its length; and the part 1 / k is the right one.
+    """
+    matrix, last, stride = (memory.get(name) for name in ("expected", "step", "stride"))
+    if matrix is None or last is None or stride is None or not 0.0 < (length := _size(last, matrix)) < CLOSE:
+        return 1.0
+    curved = 1.0 / float(stride) - float(last @ matrix @ whole) / length**2
+    return float(np.clip(1.0 / max(curved, 1.0), SHORTEST, 1.0))
 
 
 def _size(step: np.ndarray, matrix: np.ndarray) -> float:

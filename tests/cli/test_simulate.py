@@ -74,7 +74,7 @@ def test_attributes_allow_to_repeat_the_run(hits_file, segments_file):
     info = read_hits_info(hits_file)
     assert info["version"] == larndsim.__version__
     assert info["detector"] == larndsim.load_detector("module0").describe()
-    assert info["parameters"] == larndsim.load_detector("module0").parameters._asdict()
+    assert info["parameters"] == larndsim.load_detector("module0").nominal._asdict()
     assert (info["seed"], info["backend"], info["dtype"], info["electronics"]) == (3, "numpy", "float32", "clocked")
     assert info["input"] == str(segments_file)
     assert main(shlex.split(info["command"])[1:]) == 0

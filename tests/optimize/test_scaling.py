@@ -21,7 +21,7 @@ def test_ends_of_the_range(end, sign):
 
 
 def test_there_and_back():
-    values = DETECTOR.parameters._asdict()
+    values = DETECTOR.nominal._asdict()
     back = EVERY.values(EVERY.scaled(values))
     assert back == pytest.approx(values, rel=1e-12, abs=1e-15)
 
@@ -42,7 +42,7 @@ def test_limits_lie_within_the_hard_ones_even_in_single_precision():
 
 def test_wide_ranges_are_logarithmic():
     chosen = {name for name, wide in zip(EVERY.names, EVERY.logarithmic, strict=True) if wide}
-    assert chosen == {"lifetime", "long_diff", "tran_diff", "R_param"}
+    assert chosen == {"lifetime", "long_diff", "tran_diff", "R_param", "reset_noise", "uncorrelated_noise"}
 
 
 def test_refusals():
