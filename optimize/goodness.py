@@ -55,7 +55,7 @@ def goodness(objective: Objective, u: np.ndarray, seed: int, toys: int) -> Goodn
     free = ~objective.scaling.at_bound(u)
     return Goodness(
         matrix=found.matrix,
-        p_value=_p_value(found, int(free.sum())),
+        p_value=float("nan") if collector is None else _p_value(found, int(free.sum()), *collector.spread()),
         sandwich=_over_expected(_sandwich(found), found.matrix),
         observed=_observed_errors(objective, u, found, free),
         gain=_gain(found, free),
@@ -64,17 +64,13 @@ def goodness(objective: Objective, u: np.ndarray, seed: int, toys: int) -> Goodn
     )
 
 
-def _p_value(found: Information, fitted: int) -> float:
-    """How often simulated data are as unlikely as the data, or less likely.
+def _p_value(found: Information, fitted: int, spread: float, freedom: float) -> float:
+    """How often simulated data are as unlikely as the data, or less likely; `spread` is that of their log L.
 
     Fitting has made the data likelier by half a unit of log L per parameter; the simulated ones are not fitted.
     """
-    toys = found.toys
-    if len(toys) < LEAST_TOYS:
-        return float("nan")
-    data = found.log_likelihood - 0.5 * fitted
-    width = toys.std(ddof=1) * np.sqrt(1.0 + 1.0 / len(toys))
-    return float(student.cdf((data - toys.mean()) / width, len(toys) - 1))
+    away = found.log_likelihood - 0.5 * fitted - found.toys.mean()
+    return float(student.cdf(away / (spread * np.sqrt(1.0 + 1.0 / len(found.toys))), freedom))
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:

@@ -120,6 +120,16 @@ class Collector:
             np.add.at(totals[1, row], np.searchsorted(self.flat, seen), 1.0)
         self.log_likelihood, self.count = totals
 
+    def spread(self) -> tuple[float, float]:
+        """Standard deviation of log L of simulated tables, and its degrees of freedom (Welch and Satterthwaite).
+
+        The noise of pixels is independent: the sum of their variances is known better than the variance of the sums.
+        """
+        variance = self.log_likelihood[1:].var(axis=0, ddof=1)
+        total, squares = float(variance.sum()), float((variance**2).sum())
+        freedom = (self.tables - 2) * (total**2 / squares if squares > 0.0 else 1.0)
+        return float(np.sqrt(total)), freedom
+
     def result(self) -> Residuals:
         """All that was collected."""
         g = self.detector.geometry

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TWO = ["Ab", "lifetime"]
 CHOICES = {"cuts": "none", "loss": "waveform", "seed": 1, "save_freq": 2}
 OPTIONS = {
-    "fisher": {"loss": "likelihood", "noise": True, "toys": 3},
+    "fisher": {"loss": "likelihood", "noise": True, "toys": 3, "tolerance": 1e-5},
     "gauss-newton": {},
     "gradient": {"iterations": 12, "batch_tracks": 1, "batches_per_step": 1, "schedule": "cosine"},
     "lbfgs": {"iterations": 12},

@@ -92,6 +92,24 @@ def test_an_unlikely_pixel_stands_out():
     np.testing.assert_array_equal(r.pixel_pulls.sum(axis=1), PIXELS)
 
 
+def test_the_spread_of_the_likelihood_is_that_of_independent_pixels():
+    rng, widths = np.random.default_rng(2), np.linspace(0.1, 3.0, PIXELS)
+    pixels = SimpleNamespace(plane=np.zeros(PIXELS, int), ix=np.arange(PIXELS), iy=np.arange(PIXELS))
+    spreads = []
+    for _ in range(20):
+        collector = Collector(DETECTOR, 12)
+        nothing = tuple(table(rng)[:0] for _ in range(13))
+        collector(
+            SimpleNamespace(all_pixels=lambda: pixels), nothing, [widths * rng.normal(size=PIXELS) for _ in nothing]
+        )
+        spreads.append(collector.spread())
+    expected = np.sqrt((widths**2).sum())
+    spread, freedom = np.array(spreads).T
+    assert spread.mean() == pytest.approx(expected, rel=0.03)
+    assert spread.std() < 2.0 * expected / np.sqrt(2.0 * freedom.mean())
+    assert freedom.mean() == pytest.approx(11 * (widths**2).sum() ** 2 / (widths**4).sum(), rel=0.3)
+
+
 def test_hits_that_others_lack_are_not_compared():
     r, rng = Collector(DETECTOR, 3), np.random.default_rng(0)
     pixels = SimpleNamespace(plane=np.array([0]), ix=np.array([0]), iy=np.array([0]))
