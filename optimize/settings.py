@@ -93,7 +93,9 @@ class Settings:
     iterations: int | None = choice(
         None, "most steps (default: 100 with methods fisher and gauss-newton, else 500)", "N", int
     )
-    tolerance: float | None = choice(None, "shortest step that counts, in half ranges of parameters; of method fisher in errors", "X", float)
+    tolerance: float | None = choice(
+        None, "shortest step that counts, in half ranges of parameters; of method fisher in errors", "X", float
+    )
     optimizer: str | None = choice(
         None, "by its name in the backend's library, for method gradient (default: adam)", "NAME"
     )
