@@ -121,9 +121,10 @@ def _is_off(factor: Factor) -> bool:
 def _forms(names: tuple[str, ...], found: Goodness, free: np.ndarray) -> list[str]:
     """Errors that disagree with those of other forms."""
     said = []
-    for what, ratios in (("scores", found.sandwich), ("curvature", found.observed)):
-        pairs = zip(names, ratios.tolist(), strict=True)
-        apart = [f"{name} {ratio:.2g}" for name, ratio in pairs if ratio > DISAGREE or ratio < 1.0 / DISAGREE]
+    for what, ratios, chance in (("scores", found.sandwich, found.chance), ("curvature", found.observed, 0.0)):
+        with np.errstate(invalid="ignore"):
+            off = ((ratios > DISAGREE) | (ratios < 1.0 / DISAGREE)) & (np.abs(ratios - 1.0) > CHANCE * chance)
+        apart = [f"{names[row]} {ratios[row]:.2g}" for row in np.flatnonzero(off)]
         if apart:
             said.append(f"The data's own {what} give other errors, so many times those stated: {', '.join(apart)}.")
     if free.any() and np.isnan(found.observed[free]).any() and np.isfinite(found.matrix).all():

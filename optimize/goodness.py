@@ -36,6 +36,7 @@ class Goodness(NamedTuple):
     matrix: np.ndarray  # (parameter, parameter) expected information, by u
     p_value: float  # of -2 log L, among data simulated at the minimum: small for data that the model does not make
     sandwich: np.ndarray
+    chance: np.ndarray  # (parameter,) by how much `sandwich` differs from 1 in simulated data
     observed: np.ndarray  # NaN on a limit, and where the likelihood has no maximum
     gain: float  # of log L: what a further step would promise
     noise: dict[str, Factor]  # spread of the data's ADC counts and ticks over that of simulated data
@@ -56,7 +57,8 @@ def goodness(objective: Objective, u: np.ndarray, seed: int, toys: int) -> Goodn
     return Goodness(
         matrix=found.matrix,
         p_value=float("nan") if collector is None else _p_value(found, int(free.sum()), *collector.spread()),
-        sandwich=_over_expected(_sandwich(found), found.matrix),
+        sandwich=_sandwich(found.own, found.matrix),
+        chance=_chance(found),
         observed=_observed_errors(objective, u, found, free),
         gain=_gain(found, free),
         noise={} if residuals is None else _noise(residuals),
@@ -81,10 +83,18 @@ def _inverse(matrix: np.ndarray) -> np.ndarray:
         return np.full(matrix.shape, np.nan)
 
 
-def _sandwich(found: Information) -> np.ndarray:
-    """The covariance with the data's own scores. Axes: (parameter, parameter)."""
-    inverse = _inverse(found.matrix)
-    return inverse @ found.own @ inverse
+def _sandwich(own: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Errors by outer products of scores of their `own` over those expected. Axis: (parameter,)."""
+    inverse = _inverse(matrix)
+    return _over_expected(inverse @ own @ inverse, matrix)
+
+
+def _chance(found: Information) -> np.ndarray:
+    """Root mean square of the sandwich form's distance from 1 in simulated data. Axis: (parameter,)."""
+    if found.each is None or not len(found.each):
+        return np.full(len(found.matrix), np.nan)
+    ratios = np.array([_sandwich(own, found.matrix) for own in found.each])
+    return np.sqrt(np.mean((ratios - 1.0) ** 2, axis=0))
 
 
 def _over_expected(covariance: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -57,6 +57,7 @@ class Information(NamedTuple):
     own: np.ndarray  # the same of the data
     toys: np.ndarray  # (seed,) log L of the simulated data
     weight: float  # hits of the data: the loss is per hit
+    each: np.ndarray | None = None  # (seed, parameter, parameter) those whose mean is `matrix`
 
     @property
     def loss(self) -> float:
@@ -156,7 +157,7 @@ class Objective:
             known, by_known, matrix = self.constraints.terms(self.scaling, u)
             value, scores, matrices = value + known, scores + by_known, matrices + matrix
         expected = matrices[1:].mean(axis=0) if seeds else np.full_like(matrices[0], np.nan)
-        return Information(float(value[0]), scores, expected, matrices[0], value[1:], self._weight)
+        return Information(float(value[0]), scores, expected, matrices[0], value[1:], self._weight, matrices[1:])
 
     @property
     def _weight(self) -> float:

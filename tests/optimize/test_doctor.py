@@ -30,8 +30,9 @@ def pixels(largest, pulls):
 def verdict(**changes):
     """A minimum without fault, but for the changes."""
     noise = {"adc": Factor(1.01, 0.03), "tick": Factor(0.96, 0.05)}
-    plain = Goodness(np.diag([400.0, 900.0, 100.0]), 0.4, np.ones(3), np.ones(3), 1e-4, noise, pixels(5.0, [1.0, 4.0]))
-    return plain._replace(**changes)
+    forms = {"sandwich": np.ones(3), "chance": np.full(3, 0.1), "observed": np.ones(3)}
+    matrix, own = np.diag([400.0, 900.0, 100.0]), pixels(5.0, [1.0, 4.0])
+    return Goodness(matrix, 0.4, **forms, gain=1e-4, noise=noise, residuals=own)._replace(**changes)
 
 
 def said(u=MIDDLE, **changes):
@@ -84,6 +85,12 @@ def test_combinations_by_name():
 def test_one_fault_is_one_sentence(changes, sentence):
     (one,) = said(**changes)
     assert sentence in one
+
+
+def test_few_scores_may_differ_by_chance():
+    ratio = np.array([1.0, 1.7, 1.0])
+    assert len(said(sandwich=ratio, chance=np.full(3, 0.15))) == 1
+    assert said(sandwich=ratio, chance=np.full(3, 0.2)) == ()
 
 
 def test_noise_says_which_way():
