@@ -12,6 +12,7 @@ from larndsim.detector.parameters import BOUNDS
 from .goodness import Factor, Goodness
 from .residuals import Residuals
 from .scaling import Scaling
+from .tables import probability
 
 DISAGREE = 1.5  # times that errors of two forms may differ
 SOFT = 0.99  # of a direction's information that correlations take: such a combination is not known
@@ -88,9 +89,9 @@ def _falling(gain: float) -> list[str]:
 
 def _likely(p_value: float) -> list[str]:
     if p_value < RARE:
-        return [f"The model hardly makes data as unlikely as these (p = {p_value:.1g})."]
+        return [f"The model hardly makes data as unlikely as these ({probability(p_value)})."]
     if p_value > 1.0 - RARE:
-        chance = f"p = 1 - {1.0 - p_value:.1g}"
+        chance = probability(p_value)
         return [f"The data are likelier than what the model makes ({chance}): their noise may be smaller."]
     return []
 

@@ -16,7 +16,7 @@ from larndsim.io.atomic import replacing
 
 from .plots import draw_all
 from .records import Run
-from .tables import rows
+from .tables import probability, rows
 
 STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; color: #222; background: #fff; max-width: 64rem; margin: 2rem auto 4rem }
@@ -93,7 +93,11 @@ def _table(result: dict[str, Any]) -> str:
 def _remarks(result: dict[str, Any]) -> str:
     """The p-value, and what to know before believing the result."""
     p_value, said = result.get("p_value"), result.get("remarks") or []
-    lines = [f"<p>p-value of the data among simulated ones: {p_value:.2g}</p>"] if p_value is not None else []
+    lines = (
+        [f"<p>p-value of the data among simulated ones: {escape(probability(p_value))}</p>"]
+        if p_value is not None
+        else []
+    )
     if said:
         lines += ["<ul>", *(f"<li>{escape(remark)}</li>" for remark in said), "</ul>"]
     return "\n".join(lines)

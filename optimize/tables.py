@@ -8,6 +8,7 @@ from typing import Any
 
 from larndsim.detector.parameters import BOUNDS
 
+TAIL = 1e-6  # of p-values
 SMALLEST, LARGEST = -3, 5  # powers of ten that are written out
 
 
@@ -61,6 +62,15 @@ def with_error(value: float, error: float | None) -> str:
 def number(value: float | None, digits: int = 6) -> str:
     """Of so many significant digits; empty where it is not known."""
     return f"{value:.{digits}g}" if _known(value) else ""
+
+
+def probability(p: float) -> str:
+    """A p-value as a phrase: `p = 0.31`. Tails beyond one in a million are not told apart."""
+    if p < TAIL:
+        return f"p < {TAIL:.0e}"
+    if p > 0.99:
+        return f"p = 1 - {1.0 - p:.1g}" if p < 1.0 - TAIL else f"p > 1 - {TAIL:.0e}"
+    return f"p = {p:.2g}"
 
 
 def _known(value: float | None) -> bool:

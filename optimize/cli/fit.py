@@ -7,6 +7,7 @@ A fit is recorded in a folder, and --resume goes on where it was interrupted. Ex
 from __future__ import annotations
 
 import argparse
+import math
 
 from .choices import add_choices, choices_of, taken_out
 
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fit, and print a table of the result."""
     from ..fitting import fit
+    from ..tables import probability
     from .log import log_to_stderr
 
     choices = choices_of(arguments)
@@ -31,8 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     with log_to_stderr():
         result = fit(out=out, resume=arguments.resume, **choices)
     print(result.table())
-    if result.p_value is not None:
-        print(f"p-value of the data among simulated ones: {result.p_value:.2g}")
+    if result.p_value is not None and math.isfinite(result.p_value):
+        print(f"p-value of the data among simulated ones: {probability(result.p_value)}")
     for remark in result.remarks:
         print(f"mind: {remark}")
     print(f"{result.status} after {result.iterations} steps and {result.wall_s:.1f} s: {result.message}")

@@ -37,6 +37,19 @@ def test_fit_prints_a_table(segments_file, tmp_path, capsys):
     assert "read 2 tracks" in err
 
 
+def test_a_fit_by_likelihood_prints_what_it_is_worth(segments_file, tmp_path, capsys):
+    words = ["--noise", "--set-init", "lifetime=5000", "--set-target", "lifetime=4900", "--toys", "3"]
+    main([*FIT, *words, "--input", str(segments_file), "--out", str(tmp_path / "run")])
+    out, err = capsys.readouterr()
+    head = out.splitlines()[0]
+    assert head.split()[:4] == ["parameter", "unit", "initial", "fitted"]
+    assert head.endswith("truth   pull")
+    assert re.search(r"^p-value of the data among simulated ones: p [=<>] ", out, re.MULTILINE)
+    assert re.search(r"^lifetime .* ± ", out, re.MULTILINE)
+    for stage in ("coarse stage 1", "likelihood"):
+        assert re.search(rf"step \d+ of at most 100: {stage}, loss=", err), stage
+
+
 def test_result_file(run):
     result = json.loads((run / "result.json").read_text())
     assert result["status"] == "converged"

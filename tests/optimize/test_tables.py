@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimize.tables import number, rows, table, with_error
+from optimize.tables import number, probability, rows, table, with_error
 
 
 def result(noisy, at_bound=(), **changes):
@@ -63,3 +63,17 @@ def test_data_have_no_truth():
 def test_columns_are_in_line():
     lines = table(result(True)).splitlines()
     assert len({line.index(end) + len(end) for line, end in zip(lines, ("fitted", "0.0020", "520"), strict=True)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.314, "p = 0.31"),
+        (2e-5, "p = 2e-05"),
+        (0.0, "p < 1e-06"),
+        (0.9966, "p = 1 - 0.003"),
+        (1.0, "p > 1 - 1e-06"),
+    ],
+)
+def test_p_values_tell_both_tails(p, text):
+    assert probability(p) == text
