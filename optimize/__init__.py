@@ -17,6 +17,8 @@ _HOMES = {
     "get_loss": "losses",
     "METHODS": "methods",
     "Settings": "settings",
+    "Forecast": "forecasts",
+    "forecast": "forecasts",
     "scan": "scans",
 }
 

@@ -54,6 +54,7 @@ class Information(NamedTuple):
     own: np.ndarray  # the same of the data
     toys: np.ndarray  # (seed,) log L of the simulated data
     weight: float  # hits of the data: the loss is per hit
+    each: np.ndarray = np.zeros(0)  # (seed, parameter, parameter) what `matrix` is the mean of
 
     @property
     def loss(self) -> float:
@@ -131,7 +132,8 @@ class Objective:
                 matrices[row] += U.T @ U
                 scores += U.sum(axis=0) if row == 0 else 0.0
         weight = float(max(sum(map(len, self.targets)), 1))
-        return Information(float(value[0]), scores, matrices[1:].mean(axis=0), matrices[0], value[1:], weight)
+        own, each = matrices[0], matrices[1:]
+        return Information(float(value[0]), scores, each.mean(axis=0), own, value[1:], weight, each)
 
     def stiff(self) -> Objective | None:
         """The same with missing hits made expensive; None where they are, or where the loss knows none."""
