@@ -76,6 +76,7 @@ def directions(matrix: np.ndarray, names: Sequence[str]) -> list[tuple[float, st
     found = []
     values, vectors = np.linalg.eigh(matrix / np.outer(size, size))
     for value, vector in zip(values.tolist(), vectors.T, strict=True):
+        vector = vector * np.sign(vector[np.abs(vector).argmax()])
         parts = [f"{x:+.2f} {name}" for x, name in zip(vector, names, strict=True) if abs(x) > SHOWN]
         found.append((value, " ".join(parts)))
     return found

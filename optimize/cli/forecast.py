@@ -11,7 +11,7 @@ import argparse
 import json
 from typing import Any
 
-from .choices import add_choices, choices_of
+from .choices import add_choices, choices_of, taken_out
 
 EXAMPLE = "larndsim-optimize forecast muons.h5 --params Ab kb lifetime --goal lifetime=1%"
 
@@ -36,8 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     from .log import log_to_stderr
 
     choices = choices_of(arguments)
-    stored = choices.pop("out", None)
-    out = stored if arguments.out is None else arguments.out
+    out = taken_out(arguments, choices, needed=False)
     if out is not None:
         check_folder("--out", out)
     with log_to_stderr():
