@@ -19,6 +19,8 @@ _HOMES = {
     "Settings": "settings",
     "Forecast": "forecasts",
     "forecast": "forecasts",
+    "Profile": "profiles",
+    "profile": "profiles",
     "scan": "scans",
 }
 

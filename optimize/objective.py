@@ -6,7 +6,7 @@ one batch at a time, so that only one is held in memory), `forward` (one derivat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -134,6 +134,22 @@ class Objective:
         weight = float(max(sum(map(len, self.targets)), 1))
         own, each = matrices[0], matrices[1:]
         return Information(float(value[0]), scores, each.mean(axis=0), own, value[1:], weight, each)
+
+    def holding(self, values: Mapping[str, float]) -> Objective:
+        """The same with some of the parameters held at values: they are no longer fitted."""
+        left = tuple(name for name in self.scaling.names if name not in values)
+        return replace(self, scaling=self.scaling.among(left), parameters=self.parameters._replace(**values))
+
+    def deviance(self, u: np.ndarray) -> float:
+        """-2 log L, or the sum of the squares of residuals, over all batches."""
+        parameters, total = self._at(u), 0.0
+        for index, batch in enumerate(self.batches):
+            if self.has_residuals:
+                total += float(np.square(self._array(self._residuals(index, parameters))).sum())
+            else:
+                found = self.simulator.log_likelihood(batch, self.targets[index], parameters)
+                total -= 2.0 * float(self._array(found).sum())
+        return total
 
     def stiff(self) -> Objective | None:
         """The same with missing hits made expensive; None where they are, or where the loss knows none."""

@@ -57,6 +57,12 @@ class Scaling:
         """Which parameters sit on a limit. Axis: (parameter,)."""
         return (u <= self.low) | (u >= self.high)
 
+    def among(self, names: tuple[str, ...]) -> Scaling:
+        """The scaling of some of the parameters."""
+        rows = np.array([self.names.index(name) for name in names], dtype=np.int64)
+        columns = (self.logarithmic, self.middle, self.half, self.low, self.high)
+        return Scaling(names, *(column[rows] for column in columns))
+
     def check_inside(self, argument: str, values: Mapping[str, float]) -> None:
         """Refuse values beyond the hard limits."""
         u = self.scaled(values)

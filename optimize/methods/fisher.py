@@ -30,19 +30,20 @@ SETTLED = 1e-2  # damping with which a short step tells that the fit is at its e
 
 @dataclass(frozen=True)
 class Fisher:
-    """One evaluation of the likelihood, its scores and the information per step.
+    """One evaluation of the likelihood, its scores and the information per step; `near` leaves out other losses.
 
     It converges when a step is shorter than `tolerance` errors of the parameters, in the metric of the information.
     """
 
     tolerance: float = 0.02
     seed: int = 0
+    near: bool = False
 
     modes: ClassVar[tuple[str, ...]] = ("forward",)
     options: ClassVar[tuple[str, ...]] = ()
 
     def init(self, objective: Objective, u: np.ndarray) -> State:
-        return self._next_stage(objective, u, 0, 0)
+        return self._begun(objective, u, 0) if self.near else self._next_stage(objective, u, 0, 0)
 
     def step(self, objective: Objective, state: State) -> State:
         return self._near(objective, state) if COARSE in state.memory else self._scored(objective, state)
