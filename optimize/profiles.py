@@ -26,6 +26,7 @@ from .methods.fisher import Fisher
 from .methods.gauss_newton import GaussNewton
 from .objective import Objective
 from .problem import Problem, make_problem
+from .scaling import Scaling
 from .scans import axes_within, check_grid
 from .settings import Settings, make_settings
 from .uncertainties import covariance
@@ -204,7 +205,7 @@ def _profiled(problem: Problem, most: int, known: _Known, axes: dict[str, np.nda
         intervals={} if one is None else intervals_of(axes[one], delta, best[one]),
         target=problem.target,
         statistic="-2 log L" if objective.is_likelihood else "sum of squares",
-        remarks=_remarks(delta),
+        remarks=(*_remarks(delta), *_limits(scaling, np.stack([point.u for point in found]), names)),
     )
 
 
@@ -293,6 +294,15 @@ def _remarks(delta: np.ndarray) -> tuple[str, ...]:
     if lost < delta.size and (lowest := float(np.nanmin(delta))) < -LIKELIER:
         remarks.append(f"A point of the grid is lower than the minimum by {-lowest:.2g}: start the fit elsewhere.")
     return tuple(remarks)
+
+
+def _limits(scaling: Scaling, u: np.ndarray, held: tuple[str, ...]) -> list[str]:
+    """Which of the refitted parameters came to a limit. Axes of u: (point, parameter)."""
+    counts = dict(zip(scaling.names, ((u <= scaling.low) | (u >= scaling.high)).sum(axis=0).tolist(), strict=True))
+    where = [(name, count) for name, count in counts.items() if count and name not in held]
+    return [
+        f"At {count} of {len(u)} points {name} came to a limit: the rise is too steep there." for name, count in where
+    ]
 
 
 def _end(value: float) -> str:
