@@ -34,7 +34,7 @@ from .uncertainties import covariance
 CONFIDENCES = ("68 %", "95 %")
 LEVELS = {1: (1.0, 3.84), 2: (2.30, 5.99)}  # by the number of parameters: quantiles of chi squared
 POINTS = {1: 21, 2: 11}  # per axis
-REACH = 2.5  # expected errors to both sides of the minimum, where no range is given
+REACH = {1: 2.5, 2: 3.0}  # expected errors to both sides of the minimum: beyond the level of 95 %
 LIKELIER = 0.05  # by which a point may be likelier than the minimum: the fit ended elsewhere
 METHODS = ("fisher", "gauss-newton")
 
@@ -86,8 +86,8 @@ def profile(
 ) -> Profile:
     """Fit `params`, then hold those of `along`, one or two of them, at the points of a grid and fit the others anew.
 
-    `ranges` (low, high) by name; default: 2.5 expected errors to both sides of the minimum. `points` per axis: 21, or
-    11 of two parameters. All other choices are those of a fit: `profile("muons.h5", ["Ab", "lifetime"], "lifetime",
+    `ranges` (low, high) by name; default: 2.5 expected errors to both sides of the minimum, 3 over two parameters. `points`
+    per axis: 21, or 11. All other choices are those of a fit: `profile("muons.h5", ["Ab", "lifetime"], "lifetime",
     noise=True)`.
     """
     given = {"input": input, "params": params}
@@ -171,7 +171,9 @@ def _axes(
         if not np.isfinite(error):
             but = f"the data do not tell that of {name}"
             raise ArgumentError("range", "be given where no error is known", but, f"Such as {name}=LOW:HIGH.")
-        low, high = np.clip(known.u[row] + REACH * error * np.array([-1, 1]), scaling.low[row], scaling.high[row])
+        low, high = np.clip(
+            known.u[row] + REACH[len(names)] * error * np.array([-1, 1]), scaling.low[row], scaling.high[row]
+        )
         own = scaling.among((name,))
         axes[name] = own.physical(np.linspace(low, high, points)[:, None])[:, 0]
     return axes
@@ -300,9 +302,8 @@ def _limits(scaling: Scaling, u: np.ndarray, held: tuple[str, ...]) -> list[str]
     """Which of the refitted parameters came to a limit. Axes of u: (point, parameter)."""
     counts = dict(zip(scaling.names, ((u <= scaling.low) | (u >= scaling.high)).sum(axis=0).tolist(), strict=True))
     where = [(name, count) for name, count in counts.items() if count and name not in held]
-    return [
-        f"At {count} of {len(u)} points {name} came to a limit: the rise is too steep there." for name, count in where
-    ]
+    but = "came to a limit: the rise is too steep there."
+    return [f"At {count} of {len(u)} points {name} {but}" for name, count in where]
 
 
 def _end(value: float) -> str:

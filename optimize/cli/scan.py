@@ -18,7 +18,7 @@ EXAMPLE = "larndsim-optimize scan --input muons.h5 --params Ab --points 21 --out
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The points, where the scan is written, and the choices of a fit that make the target."""
     points = "points per axis (default: 21; 11 in a profile over two parameters)"
-    where = "where to scan (default: the bounds; in a profile 2.5 errors to both sides)"
+    where = "where to scan (default: the bounds; in a profile 2.5 errors to both sides, or 3 over two parameters)"
     along = "hold one or two of --params at the points, and fit the others anew"
     parser.add_argument("--out", metavar="SCAN", help="folder for scan.h5 and scan.png, or profile.h5 and profile.png")
     parser.add_argument("--profile", nargs="+", metavar="NAME", help=along)
