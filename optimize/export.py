@@ -35,14 +35,14 @@ def export_lifetime(path: str | os.PathLike[str], runs: Sequence[Run], unix_s: S
     times = _checked_times(unix_s, len(runs))
     found = [lifetime_of(run) for run in runs]
     order = np.argsort(times)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, key in ARRAYS.items():
         rows = np.zeros(len(runs), dtype=ROW)
         rows["unix_s"] = times[order]
         rows["lt_us"] = np.array([values[key] for values in found])[order]
         arrays[name] = rows
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)
 
 
 def lifetime_of(run: Run) -> dict[str, float]:

@@ -181,7 +181,7 @@ def _forecast(
         return dict(zip(names, values.tolist(), strict=True))
 
     return Forecast(
-        values=named(objective.scaling.physical(u)),
+        values=dict(problem.target or {}),
         errors=named(together),
         alone=named(alone),
         blur=named(_blur(objective, u, found.each)),

@@ -86,9 +86,9 @@ def profile(
 ) -> Profile:
     """Fit `params`, then hold those of `along`, one or two of them, at the points of a grid and fit the others anew.
 
-    `ranges` (low, high) by name; default: 2.5 expected errors to both sides of the minimum, 3 over two parameters. `points`
-    per axis: 21, or 11. All other choices are those of a fit: `profile("muons.h5", ["Ab", "lifetime"], "lifetime",
-    noise=True)`.
+    `ranges` (low, high) by name; default: 2.5 expected errors to both sides of the minimum, 3 over two parameters.
+    `points` per axis: 21, or 11 over two. All other choices are those of a fit, with the method that is the default of
+    its loss: `profile("muons.h5", ["Ab", "lifetime"], along="lifetime", noise=True)`.
     """
     given = {"input": input, "params": params}
     settings = make_settings({**choices, **{k: v for k, v in given.items() if v is not None}})
@@ -133,9 +133,9 @@ def _checked_along(settings: Settings, along: Any) -> tuple[str, ...]:
     names = (along,) if isinstance(along, str) else tuple(along or ())
     if len(names) not in LEVELS or len(set(names)) < len(names):
         but = f"it names {', '.join(map(str, names))}" if names else "it names none"
-        raise ArgumentError("along", "be one or two parameters", but, "Profile fewer at a time.")
+        raise ArgumentError("profile", "be one or two parameters", but, "Profile fewer at a time.")
     for name in names:
-        check_choice("along", name, settings.params)
+        check_choice("profile", name, settings.params)
     return names
 
 
