@@ -50,7 +50,7 @@ def test_errors_are_those_of_the_expected_information(small, result):
 
 
 def test_twice_the_sample_has_errors_smaller_by_the_root_of_two(small, result):
-    twice = concatenate(small, segments._replace(event=segments.event + 5000))
+    twice = concatenate(small, small._replace(event=small.event + 5000))
     more = optimize.forecast(twice, NAMES, **CHOICES)
     for name in NAMES:
         blur = np.hypot(result.blur[name], more.blur[name])
