@@ -84,7 +84,7 @@ def test_a_run_without_lifetime(segments_file, tmp_path, capsys):
     [
         (
             ["--unix-time", "1", "2", "--out", "a.npz"],
-            "`unix_time` must be one time per run, but there are 2 for 1 runs",
+            "must be one time per run, but there are 2 for 1 runs",
         ),
         (["--unix-time", "nan", "--out", "a.npz"], "`unix_time` must be seconds since 1970, but one is nan"),
         (["--unix-time", "1", "--out", "a.json"], "`out` must be a file named .npz, but it is a.json"),
