@@ -26,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FOLDER", help="folder for forecast.json, forecast.md and pictures")
     parser.add_argument("--multiples", nargs="+", type=float, default=MULTIPLES, metavar="X", help=text)
     parser.add_argument("--goal", nargs="+", default=[], metavar="NAME=ERROR", help="errors to reach, such as Ab=0.5%%")
-    add_choices(parser, leave_out=("input", *USELESS))
+    add_choices(parser, leave_out=("input", "set_target", "toys", *USELESS))
+    where = "where the errors are those of (default: nominal values)"
+    parser.add_argument("--set-target", "--set_target", nargs="+", metavar="NAME=VALUE", help=where)
+    parser.add_argument("--toys", type=int, metavar="N", help="samples to simulate (default: 12)")
 
 
 def run(arguments: argparse.Namespace) -> None:
