@@ -37,6 +37,7 @@ POINTS = {1: 21, 2: 11}  # per axis
 REACH = {1: 2.5, 2: 3.0}  # expected errors to both sides of the minimum: beyond the level of 95 %
 LIKELIER = 0.05  # by which a point may be likelier than the minimum: the fit ended elsewhere
 METHODS = ("fisher", "gauss-newton")
+USELESS = ("errors", "save_freq")  # choices of a fit that mean nothing here
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,9 @@ def profile(
     `points` per axis: 21, or 11 over two. All other choices are those of a fit, with the method that is the default of
     its loss: `profile("muons.h5", ["Ab", "lifetime"], along="lifetime", noise=True)`.
     """
+    for name in USELESS:
+        if name in choices:
+            raise ArgumentError(name, "be left out of a profile", "it is given", "It is for fits.")
     given = {"input": input, "params": params}
     settings = make_settings({**choices, **{k: v for k, v in given.items() if v is not None}})
     names = _checked_along(settings, along)
@@ -207,7 +211,7 @@ def _profiled(problem: Problem, most: int, known: _Known, axes: dict[str, np.nda
         intervals={} if one is None else intervals_of(axes[one], delta, best[one]),
         target=problem.target,
         statistic="-2 log L" if objective.is_likelihood else "sum of squares",
-        remarks=(*_remarks(delta), *_limits(scaling, np.stack([point.u for point in found]), names)),
+        remarks=(*_remarks(delta), *_limits(scaling, known.u, np.stack([point.u for point in found]), names)),
     )
 
 
@@ -298,12 +302,14 @@ def _remarks(delta: np.ndarray) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def _limits(scaling: Scaling, u: np.ndarray, held: tuple[str, ...]) -> list[str]:
-    """Which of the refitted parameters came to a limit. Axes of u: (point, parameter)."""
+def _limits(scaling: Scaling, best: np.ndarray, u: np.ndarray, held: tuple[str, ...]) -> list[str]:
+    """Which parameters came to a limit, at the minimum and where refitted. Axes: (parameter,), (point, parameter)."""
+    there = [name for name, bound in zip(scaling.names, scaling.at_bound(best), strict=True) if bound]
+    first = [f"The minimum is on a limit of {', '.join(there)}: the truth may lie beyond it."] if there else []
     counts = dict(zip(scaling.names, ((u <= scaling.low) | (u >= scaling.high)).sum(axis=0).tolist(), strict=True))
     where = [(name, count) for name, count in counts.items() if count and name not in held]
     but = "came to a limit: the rise is too steep there."
-    return [f"At {count} of {len(u)} points {name} {but}" for name, count in where]
+    return first + [f"At {count} of {len(u)} points {name} {but}" for name, count in where]
 
 
 def _end(value: float) -> str:

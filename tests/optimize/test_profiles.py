@@ -81,6 +81,21 @@ def test_two_parameters(segments):
     np.testing.assert_allclose(found.delta[near], found.expected[near], rtol=0.05, atol=1e-6)
 
 
+def test_a_minimum_on_a_limit(segments):
+    """The truth, in a shifted parameter that is not fitted, lies beyond what Ab can reach."""
+    choices = {"shift_no_fit": ("MeVToElectrons",), "set_target": {"Ab": 0.87, "MeVToElectrons": 5.0e4}, "points": 3}
+    choices = {**WAVEFORM, **choices}
+    found = optimize.profile(segments, ("Ab", "lifetime"), "lifetime", ranges={"lifetime": (3000, 5000)}, **choices)
+    assert np.isfinite(found.delta).all()
+    assert np.isnan(found.expected).all()
+    assert "The minimum is on a limit of Ab, lifetime: the truth may lie beyond it." in found.remarks
+    assert "At 3 of 3 points Ab came to a limit: the rise is too steep there." in found.remarks
+    pytest.importorskip("matplotlib")
+    assert len(draw_profile(found).axes) == 2
+    with pytest.raises(ArgumentError, match="`range` must be given where no error is known"):
+        optimize.profile(segments, ("Ab", "lifetime"), "Ab", **choices)
+
+
 def test_a_range_of_ones_own(segments):
     ranges = {"lifetime": (2100.0, 2150.0)}
     found = optimize.profile(segments, ("Ab", "lifetime"), "lifetime", 3, ranges, dtype="float64", **WAVEFORM)
@@ -133,6 +148,7 @@ def test_some_of_a_scaling():
         ("Ab", {"ranges": {"Ab": (0.1, 0.2)}}, "`range` must keep Ab within"),
         ("Ab", {"method": "lbfgs"}, "`method` must be one of fisher, gauss-newton"),
         ("Ab", {"loss": "chamfer"}, "`loss` must be one of hits, waveform with method gauss-newton"),
+        ("Ab", {"errors": False}, "`errors` must be left out of a profile"),
         ("Ab", {"iterations": 1}, "`params` must have a minimum, but the fit ended after 1 steps without one"),
     ],
 )
