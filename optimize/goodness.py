@@ -15,6 +15,7 @@ from scipy.stats import t as student
 
 from .methods.fisher import seeds_of
 from .objective import Information, Objective
+from .uncertainties import directions
 
 STREAM = 10**6  # of seeds: beyond the iterations of any fit
 DISAGREE = 1.5  # times that the errors of both forms may differ
@@ -67,11 +68,7 @@ def _remarks(objective: Objective, found: Information, ratio: np.ndarray, free: 
     apart = names[np.maximum(ratio, 1.0 / np.maximum(ratio, 1e-9)) > DISAGREE]
     if apart.size:
         remarks.append(f"The errors of {', '.join(apart)} disagree with those that the data's own scores give.")
-    size = np.sqrt(np.diag(found.matrix))
-    if free.sum() > 1 and (size > 0).all():
-        correlation = (found.matrix / np.outer(size, size))[np.ix_(free, free)]
-        value, vector = np.linalg.eigh(correlation)
-        if value[0] < 1.0 - SOFT:
-            parts = [f"{x:+.2f} {name}" for x, name in zip(vector[:, 0], names[free], strict=True) if abs(x) > 0.2]
-            remarks.append(f"The data hardly know the combination {' '.join(parts)}.")
+    soft = directions(found.matrix[np.ix_(free, free)], names[free])
+    if len(soft) > 1 and soft[0][0] < 1.0 - SOFT:
+        remarks.append(f"The data hardly know the combination {soft[0][1]}.")
     return tuple(remarks)
