@@ -14,8 +14,8 @@ def value_and_grad(
 ) -> tuple[Any, dict[str, Any]]:
     """Value and gradient of a scalar function of a named tuple: `Parameters`, or the segments of a batch.
 
-    `wrt` names the fields to differentiate with respect to (default: all that are not None). The gradients come as a dict of native
-    arrays.
+    `wrt` names the fields to differentiate with respect to (default: all that are not None). The gradients come as a
+    dict of native arrays.
 
     >>> import larndsim
     >>> value, gradient = larndsim.value_and_grad(lambda p: p.Ab * p.kb, larndsim.Parameters(Ab=2.0, kb=3.0), ("Ab",))

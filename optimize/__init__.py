@@ -17,6 +17,10 @@ _HOMES = {
     "get_loss": "losses",
     "METHODS": "methods",
     "Settings": "settings",
+    "Forecast": "forecasts",
+    "forecast": "forecasts",
+    "Profile": "profiles",
+    "profile": "profiles",
     "scan": "scans",
 }
 

@@ -33,3 +33,7 @@ class Constraints:
         slope = scaling.slope(u) / self.width
         away = (scaling.physical(u) - self.centre) / self.width
         return float(-0.5 * away @ away), -away * slope, np.diag(slope**2)
+
+    def among(self, chosen: np.ndarray) -> Constraints:
+        """Those of some of the parameters. Axis: (parameter,)."""
+        return Constraints(self.centre[chosen], self.width[chosen])

@@ -9,14 +9,13 @@ import numpy as np
 
 from larndsim.detector.parameters import BOUNDS
 
-from .goodness import Factor, Goodness
+from .goodness import SOFT, Factor, Goodness
 from .residuals import Residuals
 from .scaling import Scaling
 from .tables import probability
+from .uncertainties import directions
 
 DISAGREE = 1.5  # times that errors of two forms may differ
-SOFT = 0.99  # of a direction's information that correlations take: such a combination is not known
-NOTABLE = 0.2  # a parameter's share of a combination
 USELESS = 1.0  # half ranges: an error as large as that says no more than the range
 LITTLE = 0.05  # of log L: what a step may still promise
 RARE = 0.01  # p-values on either side
@@ -66,17 +65,13 @@ def _combinations(names: tuple[str, ...], matrix: np.ndarray, free: np.ndarray) 
     chosen = free & (np.diag(matrix) > 0.0)
     if chosen.sum() < 2:
         return []
-    size, said = np.sqrt(np.diag(matrix)[chosen]), []
-    value, vector = np.linalg.eigh(matrix[np.ix_(chosen, chosen)] / np.outer(size, size))
-    for strength, direction in zip(value, vector.T, strict=True):
+    said = []
+    for strength, combination in directions(matrix[np.ix_(chosen, chosen)], np.array(names)[chosen].tolist()):
         if strength < 1.0 - SOFT:
-            direction = direction * np.sign(direction[np.argmax(np.abs(direction))])
-            pairs = zip(direction, np.array(names)[chosen], strict=True)
-            parts = " ".join(f"{share:+.2f} {name}" for share, name in pairs if abs(share) > NOTABLE)
-            times = f"{1.0 / np.sqrt(max(strength, 1e-12)):.0f}"
+            times = 1.0 / np.sqrt(max(strength, 1e-12))
             said.append(
-                f"The data hardly know the combination {parts} (each in units of its error with the others held): "
-                f"it is {times} times less certain than each alone. Hold one of them, or constrain it."
+                f"The data hardly know the combination {combination} (each in units of its error with the others held):"
+                f" it is {times:.0f} times less certain than each alone. Hold one of them, or constrain it."
             )
     return said
 

@@ -20,6 +20,7 @@ from .objective import Information, Objective
 from .residuals import LEAST_TOYS, QUANTITIES, Collector, Residuals
 
 STREAM = 10**6  # of seeds: beyond the iterations of any fit
+SOFT = 0.99  # of a direction's information that correlations take: such a combination is not known
 STEP = 0.1  # errors (the other parameters held): far above rounding, and the likelihood is a parabola that near
 
 
@@ -91,7 +92,7 @@ def _sandwich(own: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 def _chance(found: Information) -> np.ndarray:
     """Root mean square of the sandwich form's distance from 1 in simulated data. Axis: (parameter,)."""
-    if found.each is None or not len(found.each):
+    if not len(found.each):
         return np.full(len(found.matrix), np.nan)
     ratios = np.array([_sandwich(own, found.matrix) for own in found.each])
     return np.sqrt(np.mean((ratios - 1.0) ** 2, axis=0))

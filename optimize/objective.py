@@ -6,7 +6,7 @@ one batch at a time, so that only one is held in memory), `forward` (one derivat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ class Information(NamedTuple):
     own: np.ndarray  # the same of the data
     toys: np.ndarray  # (seed,) log L of the simulated data
     weight: float  # hits of the data: the loss is per hit
-    each: np.ndarray | None = None  # (seed, parameter, parameter) those whose mean is `matrix`
+    each: np.ndarray = np.zeros(0)  # (seed, parameter, parameter) what `matrix` is the mean of
 
     @property
     def loss(self) -> float:
@@ -116,13 +116,10 @@ class Objective:
 
         They hold the parameters of the electronics where they are.
         """
-        moves = self.coarse_moves()
-        if not (self.is_likelihood and moves.any()):
+        held = {name: value for name, value in self.scaling.values(u).items() if name in ELECTRONIC}
+        if not self.is_likelihood or len(held) == len(self.scaling.names):
             return ()
-        plain = replace(
-            self, loss=HitsLoss(threshold=None), mode="forward", scaling=self.scaling.only(moves),
-            parameters=self._at(u), constraints=None,
-        )  # fmt: skip
+        plain = replace(self.holding(held), loss=HitsLoss(threshold=None), mode="forward", constraints=None)
         return tuple(one for one in (plain.stiff(), plain) if one is not None)
 
     def coarse_moves(self) -> np.ndarray:
@@ -156,13 +153,34 @@ class Objective:
         if self.constraints is not None:
             known, by_known, matrix = self.constraints.terms(self.scaling, u)
             value, scores, matrices = value + known, scores + by_known, matrices + matrix
-        expected = matrices[1:].mean(axis=0) if seeds else np.full_like(matrices[0], np.nan)
-        return Information(float(value[0]), scores, expected, matrices[0], value[1:], self._weight, matrices[1:])
+        own, each = matrices[0], matrices[1:]
+        expected = each.mean(axis=0) if seeds else np.full_like(own, np.nan)
+        return Information(float(value[0]), scores, expected, own, value[1:], self._weight, each)
 
     @property
     def _weight(self) -> float:
         """Hits in all targets."""
         return float(max(sum(map(len, self.targets)), 1))
+
+    def holding(self, values: Mapping[str, float]) -> Objective:
+        """The same with some of the parameters held at values: they are no longer fitted."""
+        left = np.array([name not in values for name in self.scaling.names], dtype=bool)
+        scaling = self.scaling.among(tuple(name for name in self.scaling.names if name not in values))
+        constraints = self.constraints and self.constraints.among(left)
+        return replace(
+            self, scaling=scaling, parameters=self.parameters._replace(**values), constraints=constraints
+        )  # fmt: skip
+
+    def deviance(self, u: np.ndarray) -> float:
+        """-2 log L, or the sum of the squares of residuals, over all batches."""
+        parameters, total = self._at(u), 0.0
+        for index, batch in enumerate(self.batches):
+            if self.has_residuals:
+                total += float(np.square(self._array(self._residuals(index, parameters))).sum())
+            else:
+                found = self.simulator.log_likelihood(batch, self.targets[index], parameters)
+                total -= 2.0 * float(self._array(found).sum())
+        return total - 2.0 * (self.constraints.terms(self.scaling, u)[0] if self.constraints else 0.0)
 
     def stiff(self) -> Objective | None:
         """The same with missing hits made expensive; None where they are, or where the loss knows none."""

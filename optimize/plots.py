@@ -115,15 +115,20 @@ def distance(run: Run, name: str) -> np.ndarray:
 
 def draw_correlations(run: Run) -> Any:
     """Correlations of the fitted parameters."""
-    matrix, count = _correlation(run), len(run.names)
+    return draw_matrix(run.names, _correlation(run))
+
+
+def draw_matrix(names: Sequence[str], matrix: np.ndarray) -> Any:
+    """Correlations of parameters as a matrix of colours and numbers."""
+    count = len(names)
     with style() as plt:
         figure, axis = plt.subplots(figsize=(0.75 * count + 2.6, 0.75 * count + 1.4))
         image = axis.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
         axis.grid(False)
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
-        axis.set_xticks(range(count), run.names, rotation=40, ha="right", rotation_mode="anchor")
-        axis.set_yticks(range(count), run.names)
+        axis.set_xticks(range(count), names, rotation=40, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(count), names)
         for i, j in np.ndindex(count, count):
             text = f"{float(np.round(matrix[i, j], 2)) + 0.0:.2f}" if np.isfinite(matrix[i, j]) else "-"
             dark = np.abs(matrix[i, j]) > 0.6

@@ -31,12 +31,6 @@ class Scaling:
     low: np.ndarray
     high: np.ndarray
 
-    def only(self, chosen: np.ndarray) -> Scaling:
-        """That of some parameters. Axis: (parameter,)."""
-        names = tuple(name for name, one in zip(self.names, chosen, strict=True) if one)
-        columns = (self.logarithmic, self.middle, self.half, self.low, self.high)
-        return Scaling(names, *(column[chosen] for column in columns))
-
     def scaled(self, values: Mapping[str, float]) -> np.ndarray:
         """Values by name -> u."""
         x = np.array([float(values[name]) for name in self.names])
@@ -62,6 +56,12 @@ class Scaling:
     def at_bound(self, u: np.ndarray) -> np.ndarray:
         """Which parameters sit on a limit. Axis: (parameter,)."""
         return (u <= self.low) | (u >= self.high)
+
+    def among(self, names: tuple[str, ...]) -> Scaling:
+        """The scaling of some of the parameters."""
+        rows = np.array([self.names.index(name) for name in names], dtype=np.int64)
+        columns = (self.logarithmic, self.middle, self.half, self.low, self.high)
+        return Scaling(names, *(column[rows] for column in columns))
 
     def check_inside(self, argument: str, values: Mapping[str, float]) -> None:
         """Refuse values beyond the hard limits."""

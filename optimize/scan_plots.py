@@ -30,7 +30,7 @@ def _draw_line(scan: Scan) -> Any:
         axes[1].plot(values, slope, marker="o", ms=3.5, label="exact")
         between, steps = 0.5 * (values[1:] + values[:-1]), np.diff(scan.loss) / np.diff(values)
         axes[1].plot(between, steps, ls="", marker="x", ms=5, color="C1", label="differences of the loss")
-        axes[1].set(xlabel=_label(name), title=f"d loss / d {name}")
+        axes[1].set(xlabel=label_of(name), title=f"d loss / d {name}")
         axes[1].legend(loc="best")
         if scan.target is not None:
             for axis in axes:
@@ -55,7 +55,7 @@ def _draw_grid(scan: Scan) -> Any:
             star = {"marker": "*", "ms": 18, "color": "#ff5a36", "mec": "white", "mew": 1.2, "ls": ""}
             axis.plot(scan.target[x_name], scan.target[y_name], label="target", **star)
             figure.legend(loc="outside upper right")
-        axis.set(xlabel=_label(x_name), ylabel=_label(y_name))
+        axis.set(xlabel=label_of(x_name), ylabel=label_of(y_name))
         return figure
 
 
@@ -69,5 +69,5 @@ def _draw_arrows(axis: Any, scan: Scan, axes: tuple[np.ndarray, np.ndarray]) -> 
     axis.quiver(x[j], y[i], (u / length)[i, j], (v / length)[i, j], color="white", alpha=0.75, scale=32, width=0.0028)
 
 
-def _label(name: str) -> str:
+def label_of(name: str) -> str:
     return f"{name}  [{BOUNDS[name].unit}]" if BOUNDS[name].unit != "1" else name

@@ -60,11 +60,10 @@ def scan(
     names = settings.params
     if len(names) not in (1, 2):
         raise ArgumentError("params", "be one or two parameters", f"they are {len(names)}", "Scan fewer.")
-    if not isinstance(points, int) or points < 2:
-        raise ArgumentError("points", "be a whole number of 2 or more", f"it is {points!r}")
+    check_grid(names, points, ranges or {})
     problem = make_problem(settings)
     scaling = problem.objective.scaling
-    axes = _axes(problem.objective.simulator.detector, names, points, ranges or {})
+    axes = axes_within(problem.objective.simulator.detector, names, points, ranges or {})
     for axis, name in zip(axes.values(), names, strict=True):
         for end in axis[[0, -1]]:
             scaling.check_inside("range", {**problem.init, name: float(end)})
@@ -90,13 +89,20 @@ def write_scan(path: str | os.PathLike[str], result: Scan) -> None:
         file.create_dataset("gradient", data=result.gradient)
 
 
-def _axes(
+def axes_within(
     detector: Any, names: tuple[str, ...], points: int, ranges: Mapping[str, tuple[float, float]]
 ) -> dict[str, np.ndarray]:
+    """Values along each axis, between the ends given or else the bounds."""
+    bounds = {name: ranges.get(name, (detector.bounds[name].down, detector.bounds[name].up)) for name in names}
+    return {name: np.linspace(low, high, points) for name, (low, high) in bounds.items()}
+
+
+def check_grid(names: tuple[str, ...], points: int, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse a grid that is none."""
+    if not isinstance(points, int) or points < 2:
+        raise ArgumentError("points", "be a whole number of 2 or more", f"it is {points!r}")
     for name, (low, high) in ranges.items():
         if name not in names:
             raise ArgumentError("range", f"be of {', '.join(names)}", f"it is of {name}", "Name it in `params`.")
         if not low < high:
             raise ArgumentError("range", "have its lower end first", f"{name} has {low:g} and {high:g}")
-    bounds = {name: ranges.get(name, (detector.bounds[name].down, detector.bounds[name].up)) for name in names}
-    return {name: np.linspace(low, high, points) for name, (low, high) in bounds.items()}

@@ -6,12 +6,15 @@ resolution is the loss's. Other losses have no statistical meaning; their errors
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .methods import State
 from .objective import Objective
 
 STEP = 1e-3  # of half a parameter's range, for differences of gradients
+SHOWN = 0.2  # the smallest share of a parameter in a combination that is named
 
 
 def covariance(objective: Objective, state: State, known: np.ndarray | None = None) -> np.ndarray:
@@ -59,6 +62,24 @@ def correlation(covariance: np.ndarray) -> np.ndarray:
     """Axes: (parameter, parameter)."""
     sigma = errors(covariance)
     return covariance / np.outer(sigma, sigma)
+
+
+def directions(matrix: np.ndarray, names: Sequence[str]) -> list[tuple[float, str]]:
+    """Combinations of parameters, in units of the errors that each has with the others known; the softest first.
+
+    The first number is the information on the combination, in units of what it is without correlations: its error is
+    larger by one over the square root. Empty where a parameter has no effect.
+    """
+    size = np.sqrt(np.diag(matrix))
+    if not np.isfinite(matrix).all() or not (size > 0).all():
+        return []
+    found = []
+    values, vectors = np.linalg.eigh(matrix / np.outer(size, size))
+    for value, vector in zip(values.tolist(), vectors.T, strict=True):
+        vector = vector * np.sign(vector[np.abs(vector).argmax()])
+        parts = [f"{x:+.2f} {name}" for x, name in zip(vector, names, strict=True) if abs(x) > SHOWN]
+        found.append((value, " ".join(parts)))
+    return found
 
 
 def _curvature(objective: Objective, state: State) -> np.ndarray:

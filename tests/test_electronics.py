@@ -298,7 +298,9 @@ def test_a_threshold_moves_ticks_and_charges(differentiable_backend):
     charge, end, channel = map_leaves(backend.asarray, (charge, ends(charge), channels(50)))
 
     def total(v):
-        return weighted(run(charge, end, channel._replace(threshold=v["more"] + channel.threshold), None), WEIGHTS).sum()
+        return weighted(
+            run(charge, end, channel._replace(threshold=v["more"] + channel.threshold), None), WEIGHTS
+        ).sum()
 
     near, far = (float(total({"more": backend.asarray(np.float64(step))})) for step in (-1e-3, 1e-3))
     known = (far - near) / 2e-3

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from larndsim.cli.program import run_program
 
-from . import fit, plot, report, scan
+from . import export, fit, forecast, plot, report, scan
 
-COMMANDS = (fit, scan, plot, report)
+COMMANDS = (fit, forecast, scan, plot, report, export)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -31,10 +31,15 @@ def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
-def taken_out(arguments: argparse.Namespace, choices: dict[str, Any]) -> str:
-    """The folder to write to, of the flag or else of the file; it is no choice of a fit, so it is taken out of them."""
+def taken_out(arguments: argparse.Namespace, choices: dict[str, Any], needed: bool = True) -> Any:
+    """The folder to write to, of the flag or else of the file; it is no choice of a fit, so it is taken out of them.
+
+    None where there is none, and none is needed.
+    """
     stored = choices.pop("out", None)
     folder = stored if arguments.out is None else arguments.out
+    if folder is None and not needed:
+        return None
     if not isinstance(folder, str) or not folder:
         but = "it is not" if folder is None else f"it is {folder!r}"
         raise ArgumentError("--out", "be given", but, "Name a folder, here or in the file of --config.")

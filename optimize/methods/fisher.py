@@ -23,6 +23,7 @@ SHORTER, LONGER = 10.0, 0.1  # what a bad and a good step do to it
 RISE = 0.05  # of -log L that a step may lose: the ticks at which comparators die move by whole ones
 SETTLED = 1e-2  # damping with which a short step tells that the fit is at its end
 CLOSE = 3.0  # errors: after a step shorter than this, the next one tells how curved the likelihood is
+REACH = 0.5  # half ranges that parameters of the electronics go at once: the information changes with them
 SHORTEST = 0.3  # of the whole step: data whose likelihood is more curved than this have not been seen
 
 
@@ -50,7 +51,7 @@ class Fisher:
     def step(self, objective: Objective, state: State) -> State:
         matrix, slope, damping = (state.memory[name] for name in ("expected", "slope", "damping"))
         whole = next_point(objective, state.u, matrix, slope, float(damping)) - state.u
-        stride = _stride(state.memory, whole)
+        stride = min(_stride(state.memory, whole), _within_reach(whole, objective))
         u, size = objective.scaling.inside(state.u + stride * whole), _size(whole, matrix)
         found = objective.informed(u, self._seeds(state.iteration + 1))
         shorter = {**state.memory, "damping": np.array(max(damping * SHORTER, SETTLED))}
@@ -93,6 +94,12 @@ def _stride(memory: dict[str, np.ndarray], whole: np.ndarray) -> float:
         return 1.0
     curved = 1.0 / float(stride) - float(last @ matrix @ whole) / length**2
     return float(np.clip(1.0 / max(curved, 1.0), SHORTEST, 1.0))
+
+
+def _within_reach(whole: np.ndarray, objective: Objective) -> float:
+    """Which part of the whole step does not go too far for the electronics."""
+    far = np.abs(whole[~objective.coarse_moves()]).max(initial=0.0)
+    return REACH / far if far > REACH else 1.0
 
 
 def _size(step: np.ndarray, matrix: np.ndarray) -> float:

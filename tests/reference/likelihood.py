@@ -118,4 +118,3 @@ STEP = 1e-20  # imaginary: no digits are lost
 def slope(function: Any, value: Any, direction: Any = 1.0) -> float:
     """The derivative of a real function, at a value in a direction."""
     return float(function(value + 1j * STEP * direction).imag / STEP)
-
