@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -23,7 +22,7 @@ FINE = EXACT._replace(step=0.125, fine=0.2, reach=6.5)
 SLOPES = Likelihood._fields[1:]
 TICKS = 100
 QUICK = {"hold_ticks": 4, "reset_ticks": 1, "busy_ticks": 3}  # many hits in a small window
-# in the last, every other discriminator has no noise, the first word of the ADC is recorded, and no hit keeps a chip busy
+# in the last, every other discriminator has no noise, the first word of the ADC is recorded, and a hit needs no wait
 SETTINGS = {
     "module0": Electronics(),
     "quick": Electronics(threshold=5000.0, **QUICK),
