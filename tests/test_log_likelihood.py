@@ -116,7 +116,7 @@ def test_nothing_is_seen(backend):
 
 
 def test_channels_that_are_off_say_nothing(backend):
-    sim, batch, hits = simulated(backend)
+    hits = simulated(backend)[2]
     off = np.ones(cases.GEOMETRY.shape, dtype=bool)
     dead = Simulator(cases.DETECTOR, backend, dtype="float64", electronics="clocked", bad_channels=off)
     assert not value(dead, dead.prepare(SEGMENTS, vary=()), hits).any()
