@@ -161,3 +161,10 @@ def smoothed(one):
 def test_what_is_left_out_does_not_matter(backend, dtype, name):
     """The usual number of nodes; what cannot have led to the data, and flat pieces tick by tick, are not looked at."""
     close(smoothed(found(name, backend, dtype, Quadrature())), smoothed(found(name, "numpy", q=FINE)), 1e-3, 2e-3)
+
+
+def test_what_is_digitised_may_be_finer_than_what_the_comparator_sees(monkeypatch):
+    """The nodes follow the finest of both."""
+    finer = Electronics(threshold=5000.0, uncorrelated_noise=150.0, discriminator_noise=650.0, **QUICK)
+    monkeypatch.setitem(SETTINGS, "finer", finer)
+    close(smoothed(found("finer", "numpy", q=Quadrature())), smoothed(found("finer", "numpy", q=FINE)), 1e-3, 2e-3)
