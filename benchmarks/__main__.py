@@ -13,6 +13,7 @@ COMMANDS = {
     "closure": "fits of six parameters to simulated targets",
     "compare": "every backend, device and precision on the same samples",
     "corners": "noisy fits of truths in corners of the ranges, each from two starts",
+    "likelihood": "what the likelihood of noisy hits costs, beside the hits loss",
     "memory": "the peak memory of a batch beside its estimate",
     "pulls": "pulls of many noisy fits, and whether their errors can be trusted",
     "resume": "a fit that is killed again and again ends as if it had not been",

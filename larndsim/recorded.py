@@ -82,7 +82,7 @@ def _check_whole(hits: np.ndarray) -> None:
     """Refuse what no clock counts."""
     wrong = hits["tick"] != np.rint(hits["tick"])
     if wrong.any():
-        but = f"{wrong.sum()} of {len(hits)} are not, the first of them {hits['tick'][wrong][0]:g}"
+        but = f"{wrong.sum()} of {len(hits)} are not, the first of them {hits['tick'][wrong][0]:.12g}"
         raise ArgumentError("hits", "have whole ticks for a likelihood", but, "Simulate them with `clocked`.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -23,7 +22,7 @@ FINE = EXACT._replace(step=0.125, fine=0.2, reach=6.5)
 SLOPES = Likelihood._fields[1:]
 TICKS = 100
 QUICK = {"hold_ticks": 4, "reset_ticks": 1, "busy_ticks": 3}  # many hits in a small window
-# in the last, every other discriminator has no noise, the first word of the ADC is recorded, and no hit keeps a chip busy
+# in the last, every other discriminator has no noise, the first word of the ADC is recorded, and a hit needs no wait
 SETTINGS = {
     "module0": Electronics(),
     "quick": Electronics(threshold=5000.0, **QUICK),
@@ -104,25 +103,26 @@ def twin_of(name, row, q=EXACT):
 
 @cache
 def directions(name):
-    """A random direction for each argument of the likelihood: what it is moved along."""
+    """A random direction for each argument of the likelihood."""
     rng, (seen, _) = np.random.default_rng(4), recorded(name)
     shapes = [seen.charge.shape, *4 * [seen.until.shape], *2 * [seen.low.shape]]
     return dict(zip(SLOPES, map(rng.standard_normal, shapes), strict=True))
 
 
+TOGETHER = {"charge": ("charge",), "electronics": SLOPES[1:5], "words": SLOPES[5:]}  # what is moved at once
+
+
 @cache
 def by_the_twin(name):
-    """log P of each pixel, and how it moves along the direction of each argument."""
-    value, slopes = np.zeros(len(waveforms())), {each: np.zeros(len(waveforms())) for each in SLOPES}
+    """log P of each pixel, and how it moves along the directions. Axis: (pixel,)."""
+    value, slopes = np.zeros(len(waveforms())), {each: np.zeros(len(waveforms())) for each in TOGETHER}
     for row in np.flatnonzero(recorded(name)[0].live):
         function, given = twin_of(name, row)
         value[row] = function(*given)
-        for place, each in enumerate(SLOPES):
-            if each == "discriminator" and not given[place]:
-                continue  # without such noise, its width has no slope
-            step = twin.slope(lambda x, at=place: function(*given[:at], x, *given[at + 1 :]), given[place],
-                              directions(name)[each][row])  # fmt: skip
-            slopes[each][row] = step
+        for each, moved in TOGETHER.items():
+            steps = [directions(name)[one][row] * (one in moved) for one in SLOPES]
+            steps[4] *= given[4] > 0.0  # a discriminator without noise has no slope by its width
+            slopes[each][row] = twin.slope(function, given, steps)
     return value, slopes
 
 
@@ -131,6 +131,40 @@ def test_equals_the_twin(backend, name):
     own, (value, slopes) = found(name, backend), by_the_twin(name)
     np.testing.assert_allclose(own.value, value, rtol=1e-9, atol=1e-9)
     for each, known in slopes.items():
-        moved = getattr(own, each) * directions(name)[each]
-        moved = moved if moved.ndim == 1 else moved.sum(axis=1)
-        np.testing.assert_allclose(moved, known, rtol=1e-9, atol=1e-9 * np.abs(known).max(), err_msg=each)
+        parts = [getattr(own, one) * directions(name)[one] for one in TOGETHER[each]]
+        along = sum(part if part.ndim == 1 else part.sum(axis=1) for part in parts)
+        np.testing.assert_allclose(along, known, rtol=1e-9, atol=1e-9 * np.abs(known).max(), err_msg=each)
+    assert np.all(own.discriminator[recorded(name)[1].discriminator == 0.0] == 0.0)
+
+
+def close(one, other, relative, of_slopes):
+    """Whether two likelihoods and their derivatives are: the latter to a part of the largest."""
+    np.testing.assert_allclose(one.value, other.value, rtol=relative, atol=relative)
+    for each in SLOPES:
+        known = getattr(other, each)
+        limits = {"rtol": of_slopes, "atol": of_slopes * np.abs(known).max()}
+        np.testing.assert_allclose(getattr(one, each), known, **limits, err_msg=each)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_backends_agree(backend, name):
+    close(found(name, backend), found(name, "numpy"), 1e-9, 1e-9)
+
+
+def smoothed(one):
+    """Derivatives by parts of the waveforms, rather than by the charge of each tick: flat ones are taken together."""
+    size, early = waveforms(), np.gradient(waveforms(), axis=1)
+    return one._replace(charge=np.stack([(one.charge * move).sum(axis=1) for move in (size, early)]))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_is_left_out_does_not_matter(backend, dtype, name):
+    """The usual number of nodes; what cannot have led to the data, and flat pieces tick by tick, are not looked at."""
+    close(smoothed(found(name, backend, dtype, Quadrature())), smoothed(found(name, "numpy", q=FINE)), 1e-3, 2e-3)
+
+
+def test_what_is_digitised_may_be_finer_than_what_the_comparator_sees(monkeypatch):
+    """The nodes follow the finest of both."""
+    finer = Electronics(threshold=5000.0, uncorrelated_noise=150.0, discriminator_noise=650.0, **QUICK)
+    monkeypatch.setitem(SETTINGS, "finer", finer)
+    close(smoothed(found("finer", "numpy", q=Quadrature())), smoothed(found("finer", "numpy", q=FINE)), 1e-3, 2e-3)

@@ -115,6 +115,7 @@ def normal_grid(count: int, reach: float) -> tuple[np.ndarray, np.ndarray]:
 STEP = 1e-20  # imaginary: no digits are lost
 
 
-def slope(function: Any, value: Any, direction: Any = 1.0) -> float:
-    """The derivative of a real function, at a value in a direction."""
-    return float(function(value + 1j * STEP * direction).imag / STEP)
+def slope(function: Any, given: Any, steps: Any) -> float:
+    """The derivative of a real function of several arguments, which are moved by these steps."""
+    moved = (value + 1j * STEP * np.asarray(step) for value, step in zip(given, steps, strict=True))
+    return float(function(*moved).imag / STEP)
