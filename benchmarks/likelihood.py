@@ -114,7 +114,7 @@ def of_the_chain(simulator: Simulator, batch: Any, recorded: np.ndarray) -> dict
 def alone(simulator: Simulator, batch: Any, recorded: np.ndarray) -> tuple[Function, Function]:
     """The electronics and the likelihood of known waveforms, with their gradients by these."""
     backend, cycle = simulator.backend, Cycle.of(simulator.detector.electronics)
-    parameters = larndsim.Parameters(*map(backend.asarray, simulator.checked(None, batch.fixed.limits)))
+    parameters = backend.put(simulator.checked(None, batch.fixed.limits))
     seen = recorded_of(recorded, batch.all_pixels(), simulator.channels, simulator.detector)
     groups, first = [], 0
     for members, part in zip(batch.fixed.members, batch.parts, strict=True):

@@ -5,6 +5,7 @@ Axes: (pixel,), (pixel, hit), (pixel, tick). Ticks count from the reference time
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import eagerpy as ep
@@ -95,17 +96,45 @@ def _rows(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
     return row[identity[known.shape[1] :]]
 
 
-def log_probabilities(signal: Signal, chips: Any, recorded: Recorded, cycle: Cycle, backend: Backend) -> Any:
-    """The logarithm of the probability of what each pixel recorded; native, it carries the gradient by the signal.
+class Known(NamedTuple):
+    """The signals of some pixels as they are now, in NumPy."""
+
+    charge: np.ndarray  # (pixel, tick)
+    start: np.ndarray  # (pixel,)
+    end: np.ndarray
+
+
+def known_signals(signals: Sequence[Signal], sizes: Sequence[int], backend: Backend) -> Known:
+    """The pixels of some groups, one after the other, without padding; the shorter signals stay as they end."""
+    columns = max(signal.charge.shape[1] for signal in signals)
+    charge = []
+    for signal, size in zip(signals, sizes, strict=True):
+        own = backend.known(signal.charge)[:size].astype(np.float64)
+        charge.append(np.pad(own, ((0, 0), (0, columns - own.shape[1])), mode="edge"))
+    ends = [
+        [backend.known(each)[:size].astype(np.int64) for each, size in zip(column, sizes, strict=True)]
+        for column in ((signal.start for signal in signals), (signal.end for signal in signals))
+    ]
+    return Known(np.concatenate(charge), *map(np.concatenate, ends))
+
+
+def likelihood_of(known: Known, r: Recorded, cycle: Cycle, backend: Backend) -> Likelihood:
+    """How likely it is that the pixels recorded just this; no derivative passes through."""
+    seen = Seen(known.charge, known.end, r.live, r.count, r.tick - known.start[:, None], r.low, r.high)
+    noise = Noise(r.threshold, r.reset, r.uncorrelated, r.discriminator)
+    with backend.underived():
+        return likelihood(seen, noise, cycle, backend)
+
+
+def log_probabilities(signal: Signal, chips: Any, found: Likelihood, recorded: Recorded, backend: Backend) -> Any:
+    """What was found of the pixels of a group, native: it carries the gradient by the signal.
 
     And by what stands behind the pixels, `chips` (row, parameter) as `tuned`, unless that is None.
     """
-    charge, start, until = map(backend.known, (signal.charge, signal.start, signal.end))
-    with backend.underived():
-        found = _found(charge, start, until, recorded, cycle, backend)
-    rows, size = charge.shape[0], len(recorded.count)
-    value, slope = np.zeros(rows), np.zeros(charge.shape)
-    value[:size], slope[:size] = found.value, found.charge
+    (rows, columns), size = signal.charge.shape, len(found.value)
+    value, slope = np.zeros(rows), np.zeros((rows, columns))
+    value[:size], slope[:size] = found.value, found.charge[:, :columns]
+    slope[:size, -1] += found.charge[:, columns:].sum(axis=1)  # what was read after its end is its end
     if chips is None:
         return backend.compile(_attached, (0,))(signal.charge, *backend.put((value, slope)))
     by_chips = np.zeros((rows, len(ELECTRONIC)))
@@ -125,15 +154,6 @@ def _by_chips(found: Likelihood, r: Recorded) -> np.ndarray:
     by_noise = found.reset, found.uncorrelated, found.discriminator
     columns = dict(zip(ELECTRONIC, (found.threshold, by_gain, by_pedestal, *by_noise), strict=True))
     return np.stack([columns[name] for name in ELECTRONIC], axis=1)
-
-
-def _found(
-    charge: np.ndarray, start: np.ndarray, until: np.ndarray, r: Recorded, cycle: Cycle, backend: Backend
-) -> Likelihood:
-    size = len(r.count)
-    column = r.tick - start[:size].astype(np.int64)[:, None]
-    seen = Seen(charge[:size].astype(float), until[:size].astype(int), r.live, r.count, column, r.low, r.high)
-    return likelihood(seen, Noise(r.threshold, r.reset, r.uncorrelated, r.discriminator), cycle, backend)
 
 
 def _attached(charge: Any, value: Any, slope: Any) -> Any:

@@ -25,9 +25,10 @@ from .detector.mobility import drift_velocity
 from .electronics import MODELS
 from .errors import ArgumentError, check_choice
 from .induction import Cloud
+from .likelihood import Likelihood
 from .memory import Footprint, bytes_of, footprint
 from .quenching import RECOMBINATION
-from .recorded import Recorded, chips_of, log_probabilities, recorded_of
+from .recorded import Recorded, chips_of, known_signals, likelihood_of, log_probabilities, recorded_of
 from .response import TICK, Response, folded_response
 from .triggering import Cycle
 from .truth import Truth, truth_fractions
@@ -168,16 +169,20 @@ class Simulator:
 
     def _log_likelihood_of_part(self, recorded: list[Recorded], members: Members, part: Part, *inputs: Any) -> Any:
         """Of the pixels of a part, for each table of hits."""
-        first = members.first
         cycle, (_, electronic) = Cycle.of(self.detector.electronics), separated(inputs[-1])
-        found: list[list[Any]] = [[] for _ in recorded]
         signals = self._signals_of_groups(members, part, *inputs)
-        for signal, recorder, group in zip(signals, part.recorders, members.groups, strict=True):
-            chips = None if electronic is None else self._tune(electronic, recorder.tuner)
-            for rows, table in zip(found, recorded, strict=True):
-                rows.append(log_probabilities(signal, chips, table.rows(first, group.size), cycle, self.backend))
-            first += group.size
-        return tuple(self._joined_rows(rows, members) for rows in found)
+        chips = [electronic and self._tune(electronic, recorder.tuner) for recorder in part.recorders]
+        sizes = [group.size for group in members.groups]
+        known, places = known_signals(signals, sizes, self.backend), np.cumsum([0, *sizes])
+        found = []
+        for table in recorded:
+            own = table.rows(members.first, places[-1])
+            likely, rows = likelihood_of(known, own, cycle, self.backend), []
+            for signal, chip, first, size in zip(signals, chips, places, sizes, strict=False):
+                of_group = Likelihood(*(values[first : first + size] for values in likely))
+                rows.append(log_probabilities(signal, chip, of_group, own.rows(first, size), self.backend))
+            found.append(self._joined_rows(rows, members))
+        return tuple(found)
 
     def _joined_rows(self, rows: list[Any], members: Members) -> Any:
         parts, counts = self._few(rows, members)

@@ -68,6 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "checks",
         "electronics",
         "induction",
+        "likelihood",
         "memory",
         "noise",
         "quenching",
