@@ -21,8 +21,7 @@ from benchmarks.report import Columns, ms, new_figure, number, one_line, save, t
 from benchmarks.samples import SIX, Setup, waiter
 from larndsim import Simulator
 from larndsim.backend import DIFFERENTIABLE, DTYPES, installed
-from larndsim.recorded import log_probabilities, recorded_of
-from larndsim.triggering import Cycle
+from larndsim.recorded import chips_of, recorded_of
 from optimize.losses import Repeated, get_loss
 
 SEED = 1  # of the noise
@@ -113,30 +112,32 @@ def of_the_chain(simulator: Simulator, batch: Any, recorded: np.ndarray) -> dict
 
 def alone(simulator: Simulator, batch: Any, recorded: np.ndarray) -> tuple[Function, Function]:
     """The electronics and the likelihood of known waveforms, with their gradients by these."""
-    backend, cycle = simulator.backend, Cycle.of(simulator.detector.electronics)
+    backend, electronics = simulator.backend, simulator.detector.electronics
     parameters = backend.put(simulator.checked(None, batch.fixed.limits))
-    seen = recorded_of(recorded, batch.all_pixels(), simulator.channels, simulator.detector)
-    groups, first = [], 0
+    behind = chips_of(batch.all_pixels(), simulator.channels, simulator.detector, electronics)
+    seen = [recorded_of(recorded, batch.all_pixels(), *behind, electronics)]
+    parts = []
     for members, part in zip(batch.fixed.members, batch.parts, strict=True):
-        signals = simulator._signals_of_groups(members, part, batch.deposits, batch.frame, parameters)
-        for signal, group, recorder in zip(signals, members.groups, part.recorders, strict=True):
-            groups.append((signal, recorder, seen.rows(first, group.size)))
-            first += group.size
-    charges = {str(number): signal.charge for number, (signal, *_) in enumerate(groups)}
+        parts.append(
+            (members, part, simulator._signals_of_groups(members, part, batch.deposits, batch.frame, parameters))
+        )
+    charges = [signal.charge for *_, signals in parts for signal in signals]
 
     def total(function: Callable[..., Any], values: dict[str, Any]) -> Any:
-        pairs = zip(values.values(), groups, strict=True)
-        return sum(function(signal._replace(charge=charge), *rest).sum() for charge, (signal, *rest) in pairs)
+        charge, found = iter(values.values()), 0.0
+        for members, part, signals in parts:
+            found = found + function(members, part, [signal._replace(charge=next(charge)) for signal in signals])
+        return found
 
-    def hits(signal: Any, recorder: Any, _: Any) -> Any:
-        return simulator._record(signal, recorder, None)
+    def hits(_: Any, part: Any, signals: list[Any]) -> Any:
+        pairs = zip(signals, part.recorders, strict=True)
+        return sum(simulator._record(signal, recorder, None).sum() for signal, recorder in pairs)
 
-    def likelihood(signal: Any, _: Any, own: Any) -> Any:
-        return log_probabilities(signal, own, cycle, backend)
+    def likelihood(members: Any, part: Any, signals: list[Any]) -> Any:
+        return simulator._log_likelihood_of_signals(seen, members, part, signals, None)[0].sum()
 
-    return partial(backend.value_and_grad, partial(total, hits), charges), partial(
-        backend.value_and_grad, partial(total, likelihood), charges
-    )
+    named = {str(number): charge for number, charge in enumerate(charges)}
+    return tuple(partial(backend.value_and_grad, partial(total, each), named) for each in (hits, likelihood))
 
 
 def drawn(rows: list[dict[str, Any]]) -> Any:

@@ -169,8 +169,14 @@ class Simulator:
 
     def _log_likelihood_of_part(self, recorded: list[Recorded], members: Members, part: Part, *inputs: Any) -> Any:
         """Of the pixels of a part, for each table of hits."""
-        cycle, (_, electronic) = Cycle.of(self.detector.electronics), separated(inputs[-1])
         signals = self._signals_of_groups(members, part, *inputs)
+        return self._log_likelihood_of_signals(recorded, members, part, signals, separated(inputs[-1])[1])
+
+    def _log_likelihood_of_signals(
+        self, recorded: list[Recorded], members: Members, part: Part, signals: Any, electronic: Any
+    ) -> Any:
+        """The same of known signals, and parameters of the electronics or None."""
+        cycle = Cycle.of(self.detector.electronics)
         chips = [electronic and self._tune(electronic, recorder.tuner) for recorder in part.recorders]
         sizes = [group.size for group in members.groups]
         known, places = known_signals(signals, sizes, self.backend), np.cumsum([0, *sizes])
