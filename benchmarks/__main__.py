@@ -15,6 +15,7 @@ COMMANDS = {
     "corners": "noisy fits of truths in corners of the ranges, each from two starts",
     "likelihood": "what the likelihood of noisy hits costs, beside the hits loss",
     "memory": "the peak memory of a batch beside its estimate",
+    "overlap": "write a sample in which two tracks lie over the same pixels",
     "pulls": "pulls of many noisy fits, and whether their errors can be trusted",
     "resume": "a fit that is killed again and again ends as if it had not been",
     "scaling": "time and memory against the number of segments",

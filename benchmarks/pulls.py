@@ -99,6 +99,8 @@ def described(settings: dict[str, Any]) -> str:
     sample = settings["sample"]
     what = settings["input"][0] if sample is None else f"{sample[0]:g} cm of muons and {sample[1]:g} cm of protons"
     where = f"{settings['backend']}, {settings['device']}, {settings['dtype']}"
+    if settings.get("other_data"):
+        where += f"; the data simulated with {settings['other_data']}"
     return f"{what}, {settings['detector'][0]}; loss {settings['loss']}, method {settings['method']}; {where}."
 
 

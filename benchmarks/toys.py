@@ -11,10 +11,13 @@ import argparse
 import hashlib
 import json
 import os
+import tempfile
 import time
 import traceback
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from benchmarks.closure import PARAMETERS
 from benchmarks.measure import machine
@@ -28,7 +31,8 @@ MUONS, PROTONS = 200.0, 50.0  # cm
 FLAGS = ("params", "backend", "device", "dtype", "detector", "layout")  # choices of a fit that are flags here
 DEFAULTS: dict[str, Any] = {
     "params": list(PARAMETERS), "backend": "torch", "device": "cpu", "dtype": "float32", "detector": "module0",
-    "layout": None, "input": None, "muons": None, "protons": None, "choices": "{}", "processes": None,
+    "layout": None, "input": None, "muons": None, "protons": None, "choices": "{}", "data": "{}",
+    "processes": None,
 }  # fmt: skip
 FILES = ("input", "detector", "layout")
 KEPT = ("status", "message", "loss", "init", "values", "errors", "covariance", "target", "at_bound")
@@ -42,10 +46,14 @@ class Job(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What all fits share: choices of `optimize.fit`, and cm of generated muons and protons (None with a file)."""
+    """What all fits share: choices of `optimize.fit`, and cm of generated muons and protons (None with a file).
+
+    `data` are other choices for the simulation of the data, such as another detector: those of the fit are then wrong.
+    """
 
     choices: dict[str, Any]
     sample: tuple[float, float] | None
+    data: dict[str, Any] | None = None
 
 
 def add_arguments(p: argparse.ArgumentParser, out: str) -> None:
@@ -60,6 +68,7 @@ def add_arguments(p: argparse.ArgumentParser, out: str) -> None:
     p.add_argument("--muons", type=float, metavar="CM", help=f"of the sample (default: {MUONS:g})")
     p.add_argument("--protons", type=float, metavar="CM", help=f"of the sample (default: {PROTONS:g})")
     p.add_argument("--choices", metavar="JSON", help="further choices of the fits; they override those made here")
+    p.add_argument("--data", metavar="JSON", help='other choices for the data alone, such as {"accuracy": 1e-4}')
     p.add_argument("--processes", type=int, metavar="N", help="at once (default: one per core; on a GPU one)")
     p.add_argument("--out", type=Path, default=Path(out), help="folder of the fits and tables (default: %(default)s)")
     p.add_argument("--report-only", action="store_true", help="make the tables again, from the fits in the folder")
@@ -77,38 +86,40 @@ def plan_of(arguments: argparse.Namespace, own: tuple[str, ...]) -> Plan:
     """What the flags ask for. The choices `own` are those of each fit alone."""
     common = {"cuts": "none", "link_vdrift_eField": True, "noise": True}
     common |= {name: getattr(arguments, name) for name in FLAGS if getattr(arguments, name) is not None}
-    common |= _further(arguments.choices, own)
-    for name in ("detector", "layout"):  # the processes run in another folder
-        if common.get(name) is not None:
-            common[name] = _absolute(common[name])
+    common |= _further("choices", arguments.choices, own, FLAGS)
+    data = _further("data", arguments.data, own, ())
+    for choices in (common, data):
+        for name in ("detector", "layout"):  # the processes run in another folder
+            if choices.get(name) is not None:
+                choices[name] = _absolute(choices[name])
     if arguments.input is None:
         lengths = (arguments.muons, arguments.protons)
         muons, protons = (b if a is None else a for a, b in zip(lengths, (MUONS, PROTONS), strict=True))
-        return Plan(common, (muons, protons))
+        return Plan(common, (muons, protons), data)
     for name in ("muons", "protons"):
         if getattr(arguments, name) is not None:
             raise ArgumentError(name, "be left out with `input`", "it is given", "It is for generated samples.")
     if not os.path.isfile(arguments.input):
         raise ArgumentError("input", "be a file of segments", f"{arguments.input} is none", "Check the path.")
-    return Plan({**common, "input": _absolute(arguments.input)}, None)
+    return Plan({**common, "input": _absolute(arguments.input)}, None, data)
 
 
-def _further(text: str, own: tuple[str, ...]) -> dict[str, Any]:
+def _further(argument: str, text: str, own: tuple[str, ...], flags: tuple[str, ...]) -> dict[str, Any]:
     """The choices that are given as JSON; those that have a flag, or are each fit's own, are refused."""
     try:
         choices = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ArgumentError("choices", "be JSON", f"{text!r} is not: {error}") from error
+        raise ArgumentError(argument, "be JSON", f"{text!r} is not: {error}") from error
     if not isinstance(choices, dict):
-        raise ArgumentError("choices", 'be names and values, such as {"method": "lbfgs"}', f"it is {text}")
+        raise ArgumentError(argument, 'be names and values, such as {"method": "lbfgs"}', f"it is {text}")
     choices = {name.replace("-", "_"): value for name, value in choices.items()}
     for name in choices:
-        if name in (*FLAGS, "input"):
-            raise ArgumentError("choices", "leave out what is a flag", f"it has {name}", f"Give --{name}.")
+        if name in (*flags, "input"):
+            raise ArgumentError(argument, "leave out what is a flag", f"it has {name}", f"Give --{name}.")
         if name in (*own, "data"):
-            raise ArgumentError("choices", "leave out what each fit sets for itself", f"it has {name}")
+            raise ArgumentError(argument, "leave out what each fit sets for itself", f"it has {name}")
         if name not in KEYS:
-            raise ArgumentError("choices", "be choices of a fit", f"{name} is none", did_you_mean(name, KEYS))
+            raise ArgumentError(argument, "be choices of a fit", f"{name} is none", did_you_mean(name, KEYS))
     return choices
 
 
@@ -126,7 +137,8 @@ def settings_of(plan: Plan, benchmark: str) -> dict[str, Any]:
         paths = fit[name] if isinstance(fit[name], list) else [fit[name]]
         files[name] = [_digest(path) for path in paths if path is not None and os.path.isfile(path)]
         fit[name] = [Path(path).name for path in paths if path is not None]
-    return finite({"benchmark": benchmark, "sample": plan.sample, **fit, "sha256": files})
+    data = {name: Path(value).name if name == "detector" else value for name, value in (plan.data or {}).items()}
+    return finite({"benchmark": benchmark, "sample": plan.sample, **fit, "other_data": data, "sha256": files})
 
 
 def _digest(path: str) -> str:
@@ -168,13 +180,16 @@ def write(path: Path, content: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(finite(content), indent=1) + "\n", encoding="utf-8")
 
 
-def fitted(segments: Any, choices: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of a fit. One that raises has status `error`, and the sentence as its message."""
+def fitted(segments: Any, choices: dict[str, Any], data: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What is kept of a fit. One that raises has status `error`, and the sentence as its message.
+
+    `data` are other choices for the simulation of the data.
+    """
     import optimize
 
     start = time.perf_counter()
     try:
-        result = optimize.fit(segments, **choices)
+        result = _fitted_to_other(segments, choices, data) if data else optimize.fit(segments, **choices)
     except Exception as error:
         traceback.print_exc()
         sentence = str(error) if isinstance(error, ArgumentError) else f"{type(error).__name__}: {error}"
@@ -182,3 +197,19 @@ def fitted(segments: Any, choices: dict[str, Any]) -> dict[str, Any]:
     record = {name: getattr(result, name) for name in KEPT}
     record |= {"steps": result.iterations, "p_value": getattr(result, "p_value", None)}
     return record | {"seconds": time.perf_counter() - start}
+
+
+def _fitted_to_other(segments: Any, choices: dict[str, Any], data: dict[str, Any]) -> Any:
+    """A fit to data that were simulated with other choices; its target is that of the parameters which both have."""
+    import optimize
+    from larndsim.io import HitsWriter
+    from optimize.problem import make_problem
+
+    simulated = make_problem(make_settings({**choices, **data, "input": segments}))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hits.h5"
+        with HitsWriter(path) as writer:
+            writer.append(np.concatenate(simulated.objective.targets))
+        mine = {name: value for name, value in choices.items() if name not in ("noise", "set_target", "shift_no_fit")}
+        result = optimize.fit(segments, data=path, **mine)
+    return result._replace(target={name: simulated.target.get(name) for name in result.values})

@@ -146,7 +146,7 @@ def main() -> None:
     answer(READY)
     for line in sys.stdin:
         job = json.loads(line)
-        record = toys.fitted(segments, {**plan["choices"], **job["choices"]})
+        record = toys.fitted(segments, {**plan["choices"], **job["choices"]}, plan["data"])
         toys.write(Path(plan["folder"]) / f"{job['name']}.json", {**job, **record})
         answer(job["name"])
 

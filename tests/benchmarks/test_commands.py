@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+import larndsim
 from benchmarks.__main__ import COMMANDS, main
 from benchmarks.resume import differences
 from benchmarks.samples import muons, muons_of, parts
@@ -95,3 +96,15 @@ def test_help(command, capsys):
         main([command, "--help"])
     assert error.value.code == 0
     assert f"benchmarks {command}" in capsys.readouterr().out
+
+
+def test_two_tracks_over_the_same_pixels(tmp_path):
+    assert main(["overlap", str(tmp_path / "two.h5"), "--muons", "20", "--protons", "5"]) == 0
+    segments = larndsim.read_segments(tmp_path / "two.h5")
+    simulator = larndsim.Simulator("module0", "numpy")
+    first = segments.track < 1000
+    pixels = []
+    for own in (first, ~first):
+        batch = simulator.prepare(segments.select(own), vary=())
+        pixels.append({*zip(*(column.tolist() for column in batch.all_pixels()[:4]), strict=True)})
+    assert len(pixels[0] & pixels[1]) > 0.5 * len(pixels[0])

@@ -12,10 +12,11 @@ import pytest
 
 from benchmarks import toys
 from benchmarks.__main__ import main
+from benchmarks.closure import sample
 from benchmarks.corners import CORNERS, TARGET, compared, design, jobs_of, verdict
 from benchmarks.pull_plots import drawn
 from benchmarks.pull_statistics import by_parameter, objections, of_all, toys_of
-from benchmarks.workers import ONE_THREAD, cores, environment, made
+from benchmarks.workers import ONE_THREAD, ROOT, cores, environment, made
 
 NAMES = ("Ab", "kb", "lifetime")
 TRUE = np.array([0.8, 0.05, 2000.0])
@@ -217,6 +218,19 @@ def test_toys_are_made_once(tmp_path, capsys, differentiable_backend):
     assert [file.stat().st_mtime_ns for file in files[:2]] == times
     assert files[2].exists()
     assert "converged: " in (tmp_path / "pulls.md").read_text()
+
+
+@pytest.mark.slow
+def test_data_of_another_detector(tmp_path):
+    """Fits of data with more noise than their model has know the truth all the same."""
+    choices = {"params": ["Ab"], "backend": "torch", "device": "cpu", "cuts": "none", "noise": True}
+    choices |= {"seed": 1, "toys": 3}
+    segments = sample(20.0, 5.0)
+    noisier = str(ROOT / "benchmarks" / "detectors" / "more_noise.yaml")
+    record, known = (toys.fitted(segments, choices, data) for data in ({"detector": noisier}, {}))
+    assert record["target"] == known["target"]
+    assert record["values"] != known["values"]
+    assert record["p_value"] < known["p_value"]
 
 
 @pytest.mark.slow
