@@ -120,7 +120,10 @@ def _first(folder: Path, arguments: argparse.Namespace) -> list[str]:
         "method": arguments.method, "loss": arguments.loss, "iterations": arguments.iterations,
         "save-freq": arguments.save_freq,
     }  # fmt: skip
-    return ["--params", *PARAMETERS, *(word for name, value in values.items() for word in (f"--{name}", str(value)))]
+    # a fit by likelihood would have converged before it is killed often enough
+    more = ["--noise", "--toys", "3", "--tolerance", "1e-9"] if arguments.loss == "likelihood" else []
+    words = (word for name, value in values.items() for word in (f"--{name}", str(value)))
+    return ["--params", *PARAMETERS, *words, *more]
 
 
 def _fit(out: Path, words: list[str]) -> subprocess.Popen:
