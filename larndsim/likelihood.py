@@ -127,6 +127,7 @@ class _Table:
     def chunks(self, chosen: np.ndarray, nodes: int, compiled: bool) -> Iterator[Chunk]:
         """Some attempts, sorted by kind and length; where shapes are `compiled`, padded to a few of them."""
         lengths, noisy = np.diff(self.first), self.noise.discriminator[self.attempts.pixel] > 0.0
+        chosen = chosen[(lengths[chosen] > 0) | (self.attempts.hit[chosen] >= 0)]  # the others are silent for sure
         for failing, discriminating in product((False, True), repeat=2):
             rows = chosen[(self.fails[chosen] == failing) & (noisy[chosen] == discriminating)]
             rows = rows[np.argsort(lengths[rows], kind="stable")]
