@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import ndtr
 
 from .triggering import Cycle
 
@@ -37,6 +38,7 @@ class Quadrature(NamedTuple):
     reach: float = 4.7  # of these nodes, in widths
     low: float = 5.8  # widths below the threshold at which a comparator does not fire
     fail: float = 5.0  # widths: failures that are less likely are left out
+    dropped: float = 3e-4  # probability of failures that may be left out of a piece that is likely without them
     flat: float = 0.05  # ticks whose charges agree within so many widths are taken together
 
 
@@ -76,6 +78,7 @@ class Pieces(NamedTuple):
     stop: np.ndarray  # column of the hit that ends the piece, or where the comparator dies
     hit: np.ndarray  # number of that hit, or -1
     budget: np.ndarray  # squared widths that its failures may still cost
+    reached: np.ndarray  # how probable it is at most that its piece comes to it
 
 
 class Ticks(NamedTuple):
@@ -111,7 +114,9 @@ def first_attempts(seen: Seen, cycle: Cycle, budget: float) -> Pieces:
     base = np.where(number > 0, restart, -1)
     first = np.where(number > 0, restart + max(cycle.busy, 1), 0)
     end = np.where(hit >= 0, seen.tick[pixel, np.maximum(hit, 0)], np.maximum(seen.until[pixel], first))
-    return Pieces(pixel, np.arange(len(pixel)), base, first, end, hit, np.full(len(pixel), budget))
+    return Pieces(
+        pixel, np.arange(len(pixel)), base, first, end, hit, np.full(len(pixel), budget), np.ones(len(pixel))
+    )  # fmt: skip
 
 
 def all_attempts(seen: Seen, noise: Noise, cycle: Cycle, q: Quadrature) -> tuple[Pieces, Ticks]:
@@ -125,7 +130,8 @@ def all_attempts(seen: Seen, noise: Noise, cycle: Cycle, q: Quadrature) -> tuple
         follows, cost = _failures(new, own, seen, padded, noise, cycle, q)
         parent: list[Any] = []
         column: list[Any] = []
-        left: list[float] = []
+        by: list[int] = []
+        chance = _chance(new, own, cost)
         loud = np.flatnonzero(follows == LOUD)
         for tick in loud[np.argsort(cost[loud], kind="stable")].tolist():  # of equal attempts the likeliest
             one = own.attempt[tick]
@@ -134,20 +140,23 @@ def all_attempts(seen: Seen, noise: Noise, cycle: Cycle, q: Quadrature) -> tuple
                 known[key] = total + len(parent)
                 parent.append(one)
                 column.append(own.column[tick])
-                left.append(new.budget[one] - cost[tick])
+                by.append(tick)
             follows[tick] = known[key]
         ticks.append(own._replace(attempt=own.attempt + before, follows=follows))
         before, total = total, total + len(parent)
-        new = _after_failures(new, np.array(parent, dtype=np.int64), np.array(column, dtype=np.int64), left, cycle)
+        whole = [np.array(each, dtype=np.int64) for each in (parent, column, by)]
+        new = _after_failures(new, whole[0], whole[1], cost[whole[2]], chance[whole[2]], cycle)
         generations.append(new)
     return _joined(generations), _joined(ticks)
 
 
-def _after_failures(old: Pieces, parent: np.ndarray, column: np.ndarray, budget: list[float], cycle: Cycle) -> Pieces:
+def _after_failures(
+    old: Pieces, parent: np.ndarray, column: np.ndarray, cost: np.ndarray, chance: np.ndarray, cycle: Cycle
+) -> Pieces:
     """The attempts that follow when `parent` fails at a column: they end as it would have."""
     restart = column + cycle.hold + cycle.reset
     pixel, piece, stop, hit = (values[parent] for values in (old.pixel, old.piece, old.stop, old.hit))
-    return Pieces(pixel, piece, restart, restart + 1, stop, hit, np.array(budget))
+    return Pieces(pixel, piece, restart, restart + 1, stop, hit, old.budget[parent] - cost, chance)
 
 
 def live_ticks(attempts: Pieces, padded: Padded, noise: Noise, q: Quadrature, cycle: Cycle) -> Ticks:
@@ -200,7 +209,49 @@ def _failures(
     follows = np.where(hit, np.where(possible, LOUD, NEVER), np.where(quiet, SURE, LOUD))
     follows[~hit & (left > n.threshold + 2.0 * q.low * wide)] = NEVER  # it would not stay silent
     follows[cost >= a.budget] = NEVER
-    return follows, cost
+    likely = _likely(attempts, ticks, level / wide, seen, padded, noise, cycle)
+    faint = (follows == LOUD) & likely[ticks.attempt] & (_least(attempts, ticks, cost) <= q.dropped)
+    return np.where(faint, np.where(hit, NEVER, SURE), follows), cost
+
+
+def _chance(attempts: Pieces, ticks: Ticks, cost: np.ndarray) -> np.ndarray:
+    """How probable a failure at each tick is at most."""
+    rare = np.sqrt(np.maximum(cost + 2.0 * np.log(ticks.times), 0.0))
+    return attempts.reached[ticks.attempt] * np.minimum(ticks.times * ndtr(-rare), 1.0)
+
+
+def _least(attempts: Pieces, ticks: Ticks, cost: np.ndarray) -> np.ndarray:
+    """How probable a failure at each tick, and at any of the same attempt that are less probable, is together."""
+    chance = _chance(attempts, ticks, cost)
+    order = np.lexsort((chance, ticks.attempt))
+    total = np.cumsum(chance[order])
+    first = np.searchsorted(ticks.attempt, np.arange(len(attempts.pixel)))
+    before = np.append(0.0, total)[first]
+    together = np.empty(len(chance))
+    together[order] = total - before[ticks.attempt[order]]
+    return together
+
+
+PLAUSIBLE = 2.0  # widths: what needs no more of the noise is likely
+
+
+def _likely(
+    a: Pieces, ticks: Ticks, above: np.ndarray, seen: Seen, padded: Padded, noise: Noise, cycle: Cycle
+) -> np.ndarray:
+    """Whether an attempt may well end its piece without failures, which then matter as much as they are probable.
+
+    `above` (tick,) is the charge above the threshold in widths.
+    """
+    n = Noise(*(width[a.pixel] for width in noise))
+    highest = np.full(len(a.pixel), -np.inf)
+    np.maximum.at(highest, ticks.attempt, above)
+    base, hit = padded.at(a.pixel, a.base), np.maximum(a.hit, 0)
+    at_hit = padded.at(a.pixel, a.stop) - base - n.threshold
+    digitised = padded.at(a.pixel, a.stop + cycle.hold) - base
+    away = np.maximum(seen.low[a.pixel, hit] - digitised, digitised - seen.high[a.pixel, hit])
+    fires = at_hit > -PLAUSIBLE * np.hypot(n.reset, n.comparator)
+    recorded = fires & (away < PLAUSIBLE * np.hypot(n.reset, n.uncorrelated))
+    return (highest < PLAUSIBLE) & ((a.hit < 0) | recorded)
 
 
 def levels(attempts: Pieces, ticks: Ticks) -> np.ndarray:
