@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from .triggering import Cycle
 
@@ -163,7 +163,8 @@ def live_ticks(attempts: Pieces, padded: Padded, noise: Noise, q: Quadrature, cy
     """The ticks at which a comparator may fire, flat pieces of the waveform taken together; nothing follows yet."""
     a, n = attempts, Noise(*(width[attempts.pixel] for width in noise))
     base = padded.at(a.pixel, a.base)
-    bottom = base + n.threshold - q.low * np.hypot(n.reset, n.comparator)
+    low = -ndtri(np.minimum(ndtr(-q.low) / a.reached, 0.5))  # of what is improbable anyway, less has to be followed
+    bottom = base + n.threshold - low * np.hypot(n.reset, n.comparator)
     begin = np.maximum(a.first, _first_above(padded, a.pixel, bottom))
     length = np.maximum(a.stop - begin, 0)
     attempt = np.repeat(np.arange(len(length)), length)
