@@ -7,7 +7,7 @@ import pytest
 
 from larndsim import ArgumentError
 from optimize.gradients import KNOWN, get_update
-from optimize.methods import METHODS, Gradient
+from optimize.methods import METHODS, Gradient, Near
 from optimize.methods.gradient import SCHEDULES
 from tests.optimize.conftest import Bowl
 
@@ -46,6 +46,45 @@ def test_minimum_beyond_a_limit(name):
     free = bowl.value_and_grad(state.u)[1][1:]
     assert np.abs(free).max() < 2e-3
     assert all((bowl.scaling.low <= u).all() and (u <= bowl.scaling.high).all() for u in bowl.asked)
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.6, 2.3, 3.0])
+def test_scoring_where_data_are_more_or_less_curved_than_expected(factor):
+    """Whole steps would circle the minimum for ever from a factor of 2 on."""
+
+    class Curved(Bowl):
+        def informed(self, u, seeds):
+            found = super().informed(u, seeds)
+            return found._replace(matrix=found.matrix / factor)
+
+    state = solve(METHODS["fisher"](tolerance=1e-3), Curved(INSIDE), most=25)
+    assert state.status == "converged", state.message
+    np.testing.assert_allclose(state.u, INSIDE, atol=2e-3)
+
+
+class Coarse(Bowl):
+    """A loss with coarse ones of two of its parameters, that of the electronics held."""
+
+    def coarse_moves(self):
+        return np.array([True, False, True])
+
+    def coarse(self, u):
+        return tuple(Bowl(self.bottom[[0, 2]] + 0.1, names=("Ab", "lifetime")) for _ in range(2))
+
+
+def test_coming_near_first():
+    """The coarse losses move what they know, then the method goes on from there."""
+    objective = Coarse(INSIDE, names=("Ab", "threshold", "lifetime"))
+    method = Near(METHODS["fisher"](tolerance=1e-3))
+    state = method.init(objective, START)
+    while "coarse" in state.memory:
+        assert state.u[1] == START[1] and state.gradient[1] == 0.0
+        assert not objective.asked
+        state = method.step(objective, state)._replace(iteration=state.iteration + 1)
+    np.testing.assert_allclose(state.u, [INSIDE[0] + 0.1, START[1], INSIDE[2] + 0.1], atol=0.05)
+    while state.status == "running":
+        state = method.step(objective, state)._replace(iteration=state.iteration + 1)
+    np.testing.assert_allclose(state.u, INSIDE, atol=2e-3)
 
 
 @pytest.mark.parametrize("name", METHODS)
