@@ -56,7 +56,7 @@ def _parser(name: str, description: str, commands: Sequence[ModuleType]) -> Pars
         summary, _, _ = (command.__doc__ or "").partition("\n")
         sub = subparsers.add_parser(
             command.__name__.rpartition(".")[2],
-            help=summary.rstrip("."),
+            help=summary.rstrip(".").replace("%", "%%"),  # argparse formats it
             description=command.__doc__,
             epilog=f"example:\n  {command.EXAMPLE}",
         )
