@@ -151,12 +151,20 @@ def checked_parameters(
         low, high = (-math.inf, math.inf) if limits is None or name in unused else limits[row]
         if value is None:
             continue
+        check_modules(name, value, simulator.detector)
         if backend.is_concrete(value):
             check_value(name, backend.numpy(value), low, high)
         else:
             unknown[name] = low, high
     known = {name: value for name, value in parameters._asdict().items() if value is not None}
     return parameters._replace(**dict(zip(known, backend.scalars(known.values()), strict=True))), unknown
+
+
+def check_modules(name: str, value: Any, detector: Any) -> None:
+    """Refuse several values that are not one per module."""
+    shape, modules = np.shape(value), int(detector.geometry.module.max()) + 1
+    if shape not in ((), (modules,)):
+        raise ArgumentError(name, f"be one value, or one per module ({modules})", f"its shape is {shape}")
 
 
 def held_within(values: tuple[Any, ...], limits: Any) -> tuple[Any, ...]:

@@ -34,6 +34,10 @@ def jacobian(
     For few parameters and many outputs this costs a handful of evaluations.
     """
     chosen, values, fixed = _arguments(parameters, wrt, backend)
+    for name, value in values.items():
+        if len(getattr(value, "shape", ())):
+            remedy = "Use value_and_grad."
+            raise ArgumentError("wrt", "name single numbers", f"{name} has the shape {tuple(value.shape)}", remedy)
     return chosen.jacobian(lambda varied: function(fixed._replace(**varied)), values)
 
 

@@ -28,6 +28,7 @@ NUMBERS = 2**18  # of a chunk: they stay in the caches of a processor
 OPEN_END = 1e9  # electrons: stands for the open ends of the ADC
 IMPOSSIBLE = -1e30  # the logarithm of a probability of zero
 WORD_POINTS = 12  # of the integral over the charges of a word, at least
+SHARP = 0.03  # of the noise on what is digitised: a threshold that is less noisy is as good as sharp (1e-4)
 POINTS_PER_WIDTH = 1.4  # of the narrowest there: exact to 3e-6 for words of 8 to 60 widths
 
 
@@ -55,7 +56,7 @@ def likelihood(seen: Seen, noise: Noise, cycle: Cycle, backend: Backend, q: Quad
     grid = grid_of(noise, q, widest_word(seen, noise))
     on_device, level = backend.put(grid), levels(attempts, ticks)
     for generation in range(int(level.max(initial=-1)) + 1):
-        for chunk in table.chunks(np.flatnonzero(level == generation), len(grid.nodes), backend.compiles_shapes):
+        for chunk in table.chunks(np.flatnonzero(level == generation), grid, backend.compiles_shapes):
             run = _compiled(backend, chunk.failing, chunk.discriminating)
             value, slopes = run(backend.put(chunk.inputs), on_device)
             table.keep(chunk, backend.numpy(value), Slopes(*map(backend.numpy, slopes)))
@@ -89,7 +90,8 @@ def grid_of(noise: Noise, q: Quadrature, words: float = 0.0) -> Grid:
 def widest_word(seen: Seen, noise: Noise) -> float:
     """The widest recorded word that is integrated over, in widths of what varies within it."""
     d = noise.discriminator[:, None]
-    integrated = (np.arange(seen.low.shape[1]) < seen.count[:, None]) & (seen.high < OPEN) & (d > 0.0)
+    integrated = (np.arange(seen.low.shape[1]) < seen.count[:, None]) & (seen.high < OPEN)
+    integrated &= d > SHARP * noise.uncorrelated[:, None]
     wide = seen.high - np.maximum(seen.low, noise.threshold[:, None] - REACH * d)
     finest = 1.0 / np.hypot(1.0 / noise.uncorrelated[:, None], 1.0 / np.where(integrated, d, 1.0))
     return float(np.where(integrated, wide / finest, 0.0).max(initial=0.0))
@@ -124,15 +126,17 @@ class _Table:
         self.fails = np.zeros(count, dtype=bool)
         self.fails[ticks.attempt[ticks.follows != NEVER]] = True
 
-    def chunks(self, chosen: np.ndarray, nodes: int, compiled: bool) -> Iterator[Chunk]:
+    def chunks(self, chosen: np.ndarray, grid: Grid, compiled: bool) -> Iterator[Chunk]:
         """Some attempts, sorted by kind and length; where shapes are `compiled`, padded to a few of them."""
-        lengths, noisy = np.diff(self.first), self.noise.discriminator[self.attempts.pixel] > 0.0
+        lengths, nodes = np.diff(self.first), len(grid.nodes)
+        noisy = (self.noise.discriminator > SHARP * self.noise.uncorrelated)[self.attempts.pixel]
         chosen = chosen[(lengths[chosen] > 0) | (self.attempts.hit[chosen] >= 0)]  # the others are silent for sure
         for failing, discriminating in product((False, True), repeat=2):
             rows = chosen[(self.fails[chosen] == failing) & (noisy[chosen] == discriminating)]
             rows = rows[np.argsort(lengths[rows], kind="stable")]
             while len(rows):
-                length, taken, held = _shape(lengths[rows], nodes, compiled)
+                points = len(grid.points) if discriminating else 1
+                length, taken, held = _shape(lengths[rows], nodes, points, compiled)
                 yield self._chunk(rows[:taken], length, held, (failing, discriminating))
                 rows = rows[taken:]
 
@@ -234,14 +238,17 @@ class _Table:
         return np.bincount(index, values[ended], minlength=rows * hits).reshape(rows, hits)
 
 
-def _shape(lengths: np.ndarray, nodes: int, compiled: bool) -> tuple[int, int, int]:
-    """The ticks of the next chunk of attempts whose `lengths` rise; how many it takes, and how many rows it has."""
+def _shape(lengths: np.ndarray, nodes: int, points: int, compiled: bool) -> tuple[int, int, int]:
+    """The ticks of the next chunk of attempts whose `lengths` rise; how many it takes, and how many rows it has.
+
+    Each attempt has its ticks, or the `points` of its word, times the `nodes`.
+    """
     if compiled:
         length = SHORTEST
         while length < lengths[0]:
             length *= RATIO
-        rows = max(NUMBERS // RATIO // (length * nodes), 1)
+        rows = max(NUMBERS // RATIO // (max(length, points) * nodes), 1)
         return length, min(int(np.searchsorted(lengths, length, side="right")), rows), rows
-    total = np.maximum(lengths, 1) * np.arange(1, len(lengths) + 1) * nodes
+    total = np.maximum(lengths, points) * np.arange(1, len(lengths) + 1) * nodes
     count = max(int(np.searchsorted(total, NUMBERS, side="right")), 1)
     return max(int(lengths[count - 1]), 1), count, count

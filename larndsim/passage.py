@@ -89,7 +89,7 @@ def attempt_probabilities(
     `far` as in `FAR`; `failing`: whether any failure counts; `discriminating`: whether the discriminator has noise of
     its own.
     """
-    comparator = ep.sqrt(a.uncorrelated**2 + a.discriminator**2) if discriminating else a.uncorrelated
+    comparator = ep.sqrt(a.uncorrelated**2 + a.discriminator**2)
     r = _column(a.reset) * ep.expand_dims(grid.nodes, 0)
     x = (ep.expand_dims(a.level, 2) + ep.expand_dims(r, 1)) / _block(comparator)
     times, tail, density = ep.expand_dims(a.times, 2), tails(x, far), log_normal(x)

@@ -61,12 +61,7 @@ def recorded_of(hits: np.ndarray, pixels: Pixels, channel: Channel, noise: Width
 
     `channel` and `noise` are what stands behind the pixels.
     """
-    hits = hits[np.lexsort([hits[name] for name in ("order", *reversed(IDENTITY))])]
-    burst, number = np.divmod(hits["order"].astype(np.int64), e.max_hits)
-    row = _rows(np.stack([*(hits[name] for name in IDENTITY), burst]), np.stack([*pixels[:4], pixels.burst]))
-    known = row >= 0
-    hits, row, number = hits[known], row[known], number[known]
-    _check_whole(hits)
+    hits, row, number = placed(hits, pixels, e)
     size = len(pixels.ix)
     count = np.bincount(row, minlength=size)
     tick = np.zeros((size, e.max_hits), dtype=np.int64)
@@ -79,12 +74,47 @@ def recorded_of(hits: np.ndarray, pixels: Pixels, channel: Channel, noise: Width
     return Recorded(count, tick, low, high, channel.live > 0.0, channel.gain, channel.threshold, *noise)
 
 
-def _check_whole(hits: np.ndarray) -> None:
+def placed(
+    hits: np.ndarray, pixels: Pixels, e: Electronics, argument: str = "hits"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The hits of the pixels, the row of the pixel of each, and its number there; or a sentence why they are none."""
+    hits = hits[np.lexsort([hits[name] for name in ("order", *reversed(IDENTITY))])]
+    burst, number = np.divmod(hits["order"].astype(np.int64), e.max_hits)
+    row = _rows(np.stack([*(hits[name] for name in IDENTITY), burst]), np.stack([*pixels[:4], pixels.burst]))
+    known = row >= 0
+    hits, row, number = hits[known], row[known], number[known]
+    _check_whole(hits, argument)
+    _check_order(hits, row, number, e, argument)
+    return hits, row, number
+
+
+def _check_whole(hits: np.ndarray, argument: str) -> None:
     """Refuse what no clock counts."""
     wrong = hits["tick"] != np.rint(hits["tick"])
     if wrong.any():
         but = f"{wrong.sum()} of {len(hits)} are not, the first of them {hits['tick'][wrong][0]:.12g}"
-        raise ArgumentError("hits", "have whole ticks for a likelihood", but, "Simulate them with `clocked`.")
+        raise ArgumentError(argument, "have whole ticks for a likelihood", but, "Simulate them with `clocked`.")
+
+
+LATEST = 1e9  # ticks: a day and more of a clock
+
+
+def _check_order(hits: np.ndarray, row: np.ndarray, number: np.ndarray, e: Electronics, argument: str) -> None:
+    """Refuse hits that no chip records so: their `order` has to count them, by time, and each needs its dead time."""
+    new = np.append(True, row[1:] != row[:-1])[: len(row)]
+    first = np.maximum.accumulate(np.where(new, np.arange(len(row)), 0))
+    wrong = number != np.arange(len(row)) - first
+    if wrong.any():
+        but = f"an `order` of {hits['order'][wrong][0]} is not the number of its hit"
+        raise ArgumentError(argument, "be all that their pixels recorded, each once, numbered from 0", but)
+    dead = e.hold_ticks + e.reset_ticks + max(e.busy_ticks, 1)
+    wrong = ~new & (np.diff(hits["tick"], prepend=0.0) < dead)
+    if wrong.any():
+        but = f"one at tick {hits['tick'][wrong][0]:.12g} does not"
+        raise ArgumentError(argument, f"follow each other in a pixel after {dead} ticks at the earliest", but)
+    wrong = np.abs(hits["tick"]) > LATEST
+    if wrong.any():
+        raise ArgumentError(argument, f"have ticks within {LATEST:g}", f"there is one of {hits['tick'][wrong][0]:g}")
 
 
 def _rows(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -38,8 +38,8 @@ class Quadrature(NamedTuple):
     reach: float = 4.7  # of these nodes, in widths
     low: float = 5.8  # widths below the threshold at which a comparator does not fire
     fail: float = 5.0  # widths: failures that are less likely are left out
-    dropped: float = 3e-4  # probability of failures that may be left out of a piece that is likely without them
-    flat: float = 0.05  # ticks whose charges agree within so many widths are taken together
+    dropped: float = 1e-4  # probability of failures that may be left out of a piece that is likely without them
+    flat: bool = True  # whether ticks of equal charge are taken together
 
 
 class Seen(NamedTuple):
@@ -171,10 +171,9 @@ def live_ticks(attempts: Pieces, padded: Padded, noise: Noise, q: Quadrature, cy
     column = np.arange(len(attempt)) - np.repeat(np.cumsum(length) - length - begin, length)
     times = np.ones(len(attempt))
     if q.flat and len(attempt):
-        width = q.flat * n.comparator[attempt]
         pixel, starts = a.pixel[attempt], np.diff(attempt, prepend=-1) != 0
         for ahead in (0, cycle.hold):
-            starts |= np.diff(np.floor(padded.at(pixel, column + ahead) / width), prepend=-1) != 0
+            starts |= np.diff(padded.at(pixel, column + ahead), prepend=-1) != 0
         start = np.flatnonzero(starts)
         times = np.diff(start, append=len(attempt)).astype(float)
         attempt, column = attempt[start], column[start] + (times.astype(np.int64) - 1) // 2

@@ -37,9 +37,12 @@ DEFAULT = Cuts()
 OPEN = {"segment_length": 0.0, "z_inner": 0.0, "z_outer": math.inf, "track_length": 0.0, "cos_theta": math.inf}
 
 
-def make_cuts(values: Mapping[str, float]) -> Cuts:
+PARTS = ("segment_length", "z_inner", "z_outer")  # cuts that take parts of tracks, whose pixels then see less charge
+
+
+def make_cuts(values: Mapping[str, float], default: Cuts | None = None) -> Cuts:
     """The default cuts with some of them changed."""
     for name in values:
         if name not in OPEN:
             raise ArgumentError("cuts", f"be some of {', '.join(OPEN)}", f"{name!r} is none", did_you_mean(name, OPEN))
-    return replace(DEFAULT, **values)
+    return replace(default or DEFAULT, **values)

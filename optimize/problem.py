@@ -15,8 +15,10 @@ from larndsim import Parameters, Segments, Simulator
 from larndsim.backend import DIFFERENTIABLE
 from larndsim.data.waveforms import Waveforms
 from larndsim.detector import Detector, load_channel_maps
+from larndsim.detector.parameters import MAY_BE_ZERO
 from larndsim.errors import ArgumentError, check_choice
 from larndsim.io import PacketTimes, kinds_of
+from larndsim.recorded import placed
 
 from .constraints import Constraints
 from .dataset import Dataset, load_dataset
@@ -51,6 +53,9 @@ def make_problem(settings: Settings) -> Problem:
     scaling = make_scaling(s.params, simulator.detector)
     target = None if s.data is not None else target_values(s, simulator.detector)
     init = initial_values(s, simulator.detector)
+    for name, value in init.items():
+        if value == 0.0 and name in MAY_BE_ZERO and name not in s.set_init:
+            raise ArgumentError("set_init", f"give {name} a start", "the detector has none", f"Such as {name}=100.")
     scaling.check_inside("set_init", init)
     dataset = load_dataset(
         s.input, s.chosen_cuts, s.max_batch_len, s.batch_tracks, s.seed_data, s.events, s.swap_xz, s.max_batches
@@ -67,6 +72,8 @@ def make_problem(settings: Settings) -> Problem:
         raise ArgumentError("data" if s.data else "input", "give a target with hits", "it has none", remedy)
     shown = None if target is None else {name: target[name] for name in s.params}
     if objective.is_likelihood:
+        for target_of_batch, batch in zip(targets, objective.batches, strict=True):
+            placed(target_of_batch, batch.all_pixels(), simulator.detector.electronics, "data")
         constraints = make_constraints(s, scaling, target or init) if s.constraints else None
         objective = replace(objective, source=make_simulator(s, "clocked"), constraints=constraints)
     return Problem(replace(objective, targets=targets), method, init, shown, dataset.report)

@@ -20,7 +20,7 @@ from larndsim.io.packet_hits import EVENTS, TIMES
 from larndsim.memory import bytes_of
 from larndsim.quenching import RECOMBINATION
 
-from .cuts import make_cuts
+from .cuts import OPEN, PARTS, make_cuts
 from .losses import LOSSES, get_loss
 from .methods import METHODS, SCHEDULES
 
@@ -113,6 +113,10 @@ def _check_target(s: Settings) -> None:
         for name in ("input_target", "set_target", "shift_no_fit", "noise"):
             if getattr(s, name):
                 raise ArgumentError(name, "be left out with `data`", "it is given", "It is for simulated targets.")
+        for name in PARTS:
+            if name in s.cuts and s.cuts[name] != OPEN[name]:
+                but = f"{name}={s.cuts[name]:g} takes parts of them, whose charge is in the data"
+                raise ArgumentError("cuts", "leave tracks whole with `data`", but, "Leave it out.")
     for name, known in (("data_events", EVENTS), ("data_time", TIMES)):
         if getattr(s, name) is not None:
             check_choice(name, getattr(s, name), known)

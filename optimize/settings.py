@@ -63,7 +63,10 @@ class Settings:
     events: tuple[int, ...] | None = choice(None, "use only these events", "N", "numbers")
     swap_xz: bool = choice(True, "files have their drift along x", kind=bool)
     cuts: dict[str, float] = choice(
-        {}, "values of cuts on tracks, such as z_outer=30; none lifts the others", "NAME=VALUE", "values"
+        {},
+        "values of cuts on tracks, such as z_outer=30; none lifts the others (default with data: none)",
+        "NAME=VALUE",
+        "values",
     )
     max_batch_len: float | None = choice(None, "most track length per batch, cm", "CM", float)
     batch_tracks: int | None = choice(None, "tracks per batch", "N", int)
@@ -137,8 +140,8 @@ class Settings:
 
     @property
     def chosen_cuts(self) -> Cuts:
-        """The cuts on tracks."""
-        return make_cuts(self.cuts)
+        """The cuts on tracks; by default none where data are given, which know nothing of cuts."""
+        return make_cuts(self.cuts, None if self.data is None else Cuts(**OPEN))
 
     def plain(self) -> dict[str, Any]:
         """The same as values that YAML can hold."""

@@ -35,6 +35,11 @@ def value(sim, batch, hits, parameters=None):
     return sim.backend.numpy(sim.log_likelihood(batch, hits, parameters))
 
 
+def close(one, other):
+    """But for rounding, which depends on what is computed together."""
+    return np.isclose(one, other, rtol=1e-12, atol=1e-12)
+
+
 def test_each_hit_counts_for_its_own_pixel(backend):
     """In the order of the waveforms; pixels without hits are silent, and hits without pixels are left out."""
     sim, batch, hits = simulated(backend)
@@ -46,7 +51,7 @@ def test_each_hit_counts_for_its_own_pixel(backend):
     where = np.stack([getattr(waveforms, name) for name in (*IDENTITY, "burst")], axis=1)
     recorded = {tuple(row) for row in np.stack([*(table[name] for name in IDENTITY), burst], axis=1).tolist()}
     has = np.array([tuple(row) in recorded for row in where.tolist()])
-    np.testing.assert_array_equal(everything != silent, has)
+    np.testing.assert_array_equal(~close(everything, silent), has)
     for name, number in zip(("event", "ix", "plane"), (7, 1000, 3), strict=True):
         moved = table.copy()
         moved[name] += number
@@ -54,18 +59,18 @@ def test_each_hit_counts_for_its_own_pixel(backend):
     for row in np.flatnonzero(has)[::5]:
         own = np.all([table[name] == where[row, at] for at, name in enumerate(IDENTITY)], axis=0)
         alone = value(sim, batch, table[own & (burst == where[row, 4])])
-        np.testing.assert_array_equal(np.flatnonzero(alone != silent), [row])
-        assert alone[row] == everything[row]
+        np.testing.assert_array_equal(np.flatnonzero(~close(alone, silent)), [row])
+        assert close(alone[row], everything[row])
 
 
 def test_what_was_recorded_is_likelier_than_what_was_not(backend):
     sim, batch, hits = simulated(backend)
     table = hits.numpy()
     known = value(sim, batch, table).sum()
-    for change in ({"tick": 5.0}, {"tick": -5.0}, {"adc": 3.0}, {"adc": -3.0}, {"tick": -500.0}):
+    for change in ({"tick": 5.0}, {"tick": -5.0}, {"adc": 3.0}, {"adc": -3.0}, {"tick": -40.0}):
         moved = table.copy()
         for name, step in change.items():
-            moved[name] = np.maximum(moved[name] + step, 0.0)
+            moved[name] = moved[name] + step if name == "tick" else np.maximum(moved[name] + step, 0.0)
         other = value(sim, batch, moved).sum()
         assert np.isfinite(other) and other < known - 5.0
     assert value(sim, batch, table[:0]).sum() < known - 100.0

@@ -11,7 +11,6 @@ import larndsim
 from larndsim import ArgumentError, Parameters, Simulator
 from larndsim.detector import load_detector
 from larndsim.detector.parameters import BOUNDS, ELECTRONIC, electronic_bounds
-from larndsim.likelihood import Quadrature
 
 MODULE0 = load_detector("module0")
 NOISY = replace(MODULE0, electronics=replace(MODULE0.electronics, discriminator_noise=300.0))
@@ -38,19 +37,13 @@ def recorded():
     return simulator.hits(simulator.prepare(SEGMENTS, vary=()), seed=2).numpy()
 
 
-@pytest.fixture
-def exact(monkeypatch):
-    """Ticks one by one: what is taken together moves in small steps, which differences see."""
-    monkeypatch.setattr("larndsim.likelihood.Quadrature", lambda: Quadrature(flat=0.0))
-
-
 def difference(function, parameters, name):
     value = getattr(parameters, name)
     ends = [function(parameters._replace(**{name: value * (1.0 + sign * STEP)})) for sign in (1, -1)]
     return (float(ends[0]) - float(ends[1])) / np.sum(2.0 * STEP * np.asarray(value))
 
 
-def test_derivatives_of_the_likelihood(differentiable_backend, recorded, exact):
+def test_derivatives_of_the_likelihood(differentiable_backend, recorded):
     simulator = Simulator(NOISY, differentiable_backend, dtype="float64", **maps())
     batch, names = simulator.prepare(SEGMENTS, vary=()), list(ELECTRONIC)
     parameters = simulator.detector.nominal._replace(**AWAY)
@@ -69,7 +62,7 @@ def test_derivatives_of_the_likelihood(differentiable_backend, recorded, exact):
         assert float(simulator.backend.numpy(forwards[name]).sum()) == pytest.approx(known, rel=1e-6)
 
 
-def test_one_value_per_module(recorded, exact):
+def test_one_value_per_module(recorded):
     simulator = Simulator(NOISY, "torch", dtype="float64")
     batch = simulator.prepare(SEGMENTS, vary=())
     one = simulator.detector.nominal._replace(threshold=7100.0)
