@@ -144,6 +144,8 @@ def checked_parameters(
     parameters = simulator.detector.parameters if parameters is None else parameters
     if not isinstance(parameters, Parameters):
         raise ArgumentError("parameters", "be a larndsim.Parameters", f"it is a {type(parameters).__name__}")
+    for name, value in parameters._asdict().items():
+        check_modules(name, value, simulator.detector)
     parameters = settled(parameters, simulator.detector.electronics)
     unused = ("vdrift",) if simulator.link_vdrift_eField else ("temperature", "eField")
     unknown = {}
@@ -151,7 +153,6 @@ def checked_parameters(
         low, high = (-math.inf, math.inf) if limits is None or name in unused else limits[row]
         if value is None:
             continue
-        check_modules(name, value, simulator.detector)
         if backend.is_concrete(value):
             check_value(name, backend.numpy(value), low, high)
         else:

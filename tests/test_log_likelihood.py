@@ -145,6 +145,25 @@ def test_what_cannot_be_is_refused(backend):
         silent.log_likelihood(silent.prepare(SEGMENTS), hits)
 
 
+def test_what_no_chip_records_is_refused():
+    sim, batch, hits = simulated("numpy")
+    table = hits.numpy()
+    several = next(index for index in range(1, len(table)) if table["order"][index] == 1)  # of its pixel
+    twice, gap, close, far, negative = (table.copy() for _ in range(5))
+    twice = np.concatenate([twice, twice[:1]])
+    gap = np.delete(gap, several - 1)
+    close["tick"][several] = close["tick"][several - 1] + 5.0
+    far["tick"][several] = 1e12
+    negative["order"][several - 1] = -1
+    for wrong in (twice, gap, negative):
+        with pytest.raises(ArgumentError, match="`hits` must be all that their pixels recorded, each once, numbered"):
+            sim.log_likelihood(batch, wrong)
+    with pytest.raises(ArgumentError, match="`hits` must follow each other in a pixel after 28 ticks at the earliest"):
+        sim.log_likelihood(batch, close)
+    with pytest.raises(ArgumentError, match="`hits` must have ticks within 1e"):
+        sim.log_likelihood(batch, far)
+
+
 VARIED = ("Ab", "lifetime", "long_diff", "tran_diff")
 
 

@@ -161,6 +161,33 @@ def test_what_no_chip_has_is_refused(values, sentence):
         simulator.hits(simulator.prepare(SEGMENTS, vary=()), Parameters(**values))
 
 
+@pytest.mark.parametrize("name", ["threshold", "Ab"])
+def test_one_value_too_many(name):
+    simulator = Simulator(NOISY, "numpy")
+    parameters = NOISY.nominal._replace(**{name: np.full(3, getattr(NOISY.nominal, name))})
+    with pytest.raises(ArgumentError, match=rf"`{name}` must be one value, or one per module \(1\), but its shape is"):
+        simulator.hits(simulator.prepare(SEGMENTS, vary=()), parameters)
+
+
+def test_derivatives_forwards_are_by_single_numbers(differentiable_backend):
+    simulator = Simulator(NOISY, differentiable_backend)
+    parameters = NOISY.nominal._replace(threshold=np.array([7000.0]))
+    with pytest.raises(ArgumentError, match="`wrt` must name single numbers, but threshold has the shape"):
+        larndsim.jacobian(lambda p: p.threshold, parameters, ("threshold",), simulator.backend)
+
+
+@pytest.mark.parametrize("widths", [(0.0, 1e-3), (0.0, 1.0), (14.99, 15.01)])
+def test_a_threshold_that_is_nearly_sharp(backend, recorded, widths):
+    """It counts as a sharp one up to 0.03 of the noise on what is digitised, and nothing jumps there."""
+    simulator = Simulator(MODULE0, backend, dtype="float64")
+    batch = simulator.prepare(SEGMENTS, vary=())
+    values = []
+    for noise in widths:
+        found = simulator.log_likelihood(batch, recorded, Parameters(discriminator_noise=noise))
+        values.append(simulator.backend.numpy(found))
+    assert values[1] == pytest.approx(values[0], abs=1e-4)
+
+
 def test_ranges():
     """They follow the detector, and hold what it says."""
     assert {name: BOUNDS[name] for name in ELECTRONIC} == electronic_bounds(MODULE0.electronics)
