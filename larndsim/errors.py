@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class ArgumentError(ValueError):
@@ -18,6 +19,21 @@ class ArgumentError(ValueError):
     def __reduce__(self) -> tuple[type[ArgumentError], tuple[str, ...]]:
         """So that it arrives whole from another process."""
         return type(self), self._given
+
+    def renamed(self, name: str) -> ArgumentError:
+        """The same of an argument that goes by another name where the user gave it."""
+        return ArgumentError(name, *self._given[1:])
+
+
+@contextmanager
+def as_argument(name: str) -> Iterator[None]:
+    """Errors of an argument `path` name the one that the path was given as."""
+    try:
+        yield
+    except ArgumentError as error:
+        if error.name != "path":
+            raise
+        raise error.renamed(name) from error
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:

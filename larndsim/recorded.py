@@ -85,6 +85,10 @@ def placed(
     hits, row, number = hits[known], row[known], number[known]
     _check_whole(hits, argument)
     _check_order(hits, row, number, e, argument)
+    wrong = np.abs(hits["tick"] - pixels.reference[row]) > LATEST
+    if wrong.any():
+        but = f"there is one at tick {hits['tick'][wrong][0]:.12g}"
+        raise ArgumentError(argument, f"come within {LATEST} ticks of their deposits", but)
     return hits, row, number
 
 
@@ -96,7 +100,7 @@ def _check_whole(hits: np.ndarray, argument: str) -> None:
         raise ArgumentError(argument, "have whole ticks for a likelihood", but, "Simulate them with `clocked`.")
 
 
-LATEST = 1e9  # ticks: a day and more of a clock
+LATEST = 10**6  # ticks after the reference of a burst, 0.1 s: each tick until a hit is looked at
 
 
 def _check_order(hits: np.ndarray, row: np.ndarray, number: np.ndarray, e: Electronics, argument: str) -> None:
@@ -112,9 +116,6 @@ def _check_order(hits: np.ndarray, row: np.ndarray, number: np.ndarray, e: Elect
     if wrong.any():
         but = f"one at tick {hits['tick'][wrong][0]:.12g} does not"
         raise ArgumentError(argument, f"follow each other in a pixel after {dead} ticks at the earliest", but)
-    wrong = np.abs(hits["tick"]) > LATEST
-    if wrong.any():
-        raise ArgumentError(argument, f"have ticks within {LATEST:g}", f"there is one of {hits['tick'][wrong][0]:g}")
 
 
 def _rows(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:

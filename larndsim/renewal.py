@@ -28,6 +28,8 @@ from .triggering import Cycle
 # what follows a failure, where it is no attempt that is known: silence; what cannot have led to the data; an attempt
 SURE, NEVER, LOUD = -1, -2, -3
 FOREVER = 2**40  # a column that no window reaches
+PLAUSIBLE = 2.0  # widths: what takes no more of the noise is likely
+TINY = 1e-300  # stands for a probability of zero in quotients
 
 
 class Quadrature(NamedTuple):
@@ -127,25 +129,20 @@ def all_attempts(seen: Seen, noise: Noise, cycle: Cycle, q: Quadrature) -> tuple
     before, total = 0, len(new.pixel)
     while len(new.pixel):
         own = live_ticks(new, padded, noise, q, cycle)
-        follows, cost = _failures(new, own, seen, padded, noise, cycle, q)
-        parent: list[Any] = []
-        column: list[Any] = []
-        by: list[int] = []
-        chance = _chance(new, own, cost)
+        follows, cost, chance = _failures(new, own, seen, padded, noise, cycle, q)
+        failed: list[int] = []  # the tick after whose failure each new attempt begins
         loud = np.flatnonzero(follows == LOUD)
         for tick in loud[np.argsort(cost[loud], kind="stable")].tolist():  # of equal attempts the likeliest
             one = own.attempt[tick]
             key = int(new.piece[one]), int(own.column[tick])
             if key not in known:
-                known[key] = total + len(parent)
-                parent.append(one)
-                column.append(own.column[tick])
-                by.append(tick)
+                known[key] = total + len(failed)
+                failed.append(tick)
             follows[tick] = known[key]
         ticks.append(own._replace(attempt=own.attempt + before, follows=follows))
-        before, total = total, total + len(parent)
-        whole = [np.array(each, dtype=np.int64) for each in (parent, column, by)]
-        new = _after_failures(new, whole[0], whole[1], cost[whole[2]], chance[whole[2]], cycle)
+        before, total = total, total + len(failed)
+        chosen = np.array(failed, dtype=np.int64)
+        new = _after_failures(new, own.attempt[chosen], own.column[chosen], cost[chosen], chance[chosen], cycle)
         generations.append(new)
     return _joined(generations), _joined(ticks)
 
@@ -163,7 +160,8 @@ def live_ticks(attempts: Pieces, padded: Padded, noise: Noise, q: Quadrature, cy
     """The ticks at which a comparator may fire, flat pieces of the waveform taken together; nothing follows yet."""
     a, n = attempts, Noise(*(width[attempts.pixel] for width in noise))
     base = padded.at(a.pixel, a.base)
-    low = -ndtri(np.minimum(ndtr(-q.low) / a.reached, 0.5))  # of what is improbable anyway, less has to be followed
+    # less of what is improbable anyway has to be followed
+    low = -ndtri(np.minimum(ndtr(-q.low) / np.maximum(a.reached, TINY), 0.5))
     bottom = base + n.threshold - low * np.hypot(n.reset, n.comparator)
     begin = np.maximum(a.first, _first_above(padded, a.pixel, bottom))
     length = np.maximum(a.stop - begin, 0)
@@ -188,8 +186,9 @@ def _first_above(padded: Padded, pixel: np.ndarray, bottom: np.ndarray) -> np.nd
 
 def _failures(
     attempts: Pieces, ticks: Ticks, seen: Seen, padded: Padded, noise: Noise, cycle: Cycle, q: Quadrature
-) -> tuple[np.ndarray, np.ndarray]:
-    """What follows a failure at each tick - LOUD: another attempt - and what it costs in squared widths."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What follows a failure at each tick - LOUD: another attempt - what it costs in squared widths, and how probable
+    it is at most."""
     a = Pieces(*(values[ticks.attempt] for values in attempts))
     n = Noise(*(width[a.pixel] for width in noise))
     wide, base = np.hypot(n.reset, n.comparator), padded.at(a.pixel, a.base)
@@ -197,7 +196,9 @@ def _failures(
     stopped = padded.at(a.pixel, ticks.column + cycle.hold) - base - n.threshold
     # it must fire though the charge is low, fail though it is high, and both though it grows meanwhile
     rare = np.maximum.reduce([-level / wide, stopped / wide, (stopped - level) / (np.sqrt(2.0) * n.comparator)])
-    cost = np.maximum(rare, 0.0) ** 2 - 2.0 * np.log(ticks.times)
+    rare = np.maximum(rare, 0.0)
+    cost = rare**2 - 2.0 * np.log(ticks.times)
+    chance = a.reached * np.minimum(ticks.times * ndtr(-rare), 1.0)
     restart = padded.at(a.pixel, ticks.column + cycle.hold + cycle.reset)
     alive = ticks.column + cycle.hold + cycle.reset + 1
     hit, number = a.hit >= 0, np.maximum(a.hit, 0)
@@ -210,29 +211,19 @@ def _failures(
     follows[~hit & (left > n.threshold + 2.0 * q.low * wide)] = NEVER  # it would not stay silent
     follows[cost >= a.budget] = NEVER
     likely = _likely(attempts, ticks, level / wide, seen, padded, noise, cycle)
-    faint = (follows == LOUD) & likely[ticks.attempt] & (_least(attempts, ticks, cost) <= q.dropped)
-    return np.where(faint, np.where(hit, NEVER, SURE), follows), cost
+    faint = (follows == LOUD) & likely[ticks.attempt] & (_together(attempts, ticks, chance) <= q.dropped)
+    return np.where(faint, np.where(hit, NEVER, SURE), follows), cost, chance
 
 
-def _chance(attempts: Pieces, ticks: Ticks, cost: np.ndarray) -> np.ndarray:
-    """How probable a failure at each tick is at most."""
-    rare = np.sqrt(np.maximum(cost + 2.0 * np.log(ticks.times), 0.0))
-    return attempts.reached[ticks.attempt] * np.minimum(ticks.times * ndtr(-rare), 1.0)
-
-
-def _least(attempts: Pieces, ticks: Ticks, cost: np.ndarray) -> np.ndarray:
-    """How probable a failure at each tick, and at any of the same attempt that are less probable, is together."""
-    chance = _chance(attempts, ticks, cost)
+def _together(attempts: Pieces, ticks: Ticks, chance: np.ndarray) -> np.ndarray:
+    """How probable a failure at each tick, or at any of the same attempt that are less probable, is. Axis: (tick,)."""
     order = np.lexsort((chance, ticks.attempt))
     total = np.cumsum(chance[order])
     first = np.searchsorted(ticks.attempt, np.arange(len(attempts.pixel)))
     before = np.append(0.0, total)[first]
-    together = np.empty(len(chance))
-    together[order] = total - before[ticks.attempt[order]]
-    return together
-
-
-PLAUSIBLE = 2.0  # widths: what needs no more of the noise is likely
+    result = np.empty(len(chance))
+    result[order] = total - before[ticks.attempt[order]]
+    return result
 
 
 def _likely(

@@ -27,7 +27,7 @@ UNLIKELY = 1.5  # times the largest pull of any pixel in any simulated table: be
 
 def remarks(scaling: Scaling, u: np.ndarray, found: Goodness | None) -> tuple[str, ...]:
     """All remarks on a minimum; `found` is None for losses that are no likelihood."""
-    said = [*_limits(scaling, u)]
+    said = [*_limits(scaling, u, "" if found is None else ": its interval has one side")]
     if found is not None:
         free = ~scaling.at_bound(u)
         said += [*_unknown(scaling, found.matrix), *_combinations(scaling.names, found.matrix, free)]
@@ -36,14 +36,14 @@ def remarks(scaling: Scaling, u: np.ndarray, found: Goodness | None) -> tuple[st
     return tuple(said)
 
 
-def _limits(scaling: Scaling, u: np.ndarray) -> list[str]:
+def _limits(scaling: Scaling, u: np.ndarray, then: str) -> list[str]:
     said, value = [], scaling.physical(u)
     sides = ((u <= scaling.low, "lower"), (u >= scaling.high, "upper"))
     for at, side in sides:
         for number in np.flatnonzero(at):
             name = scaling.names[number]
             unit = "" if BOUNDS[name].unit == "1" else f" {BOUNDS[name].unit}"
-            said.append(f"{name} is at its {side} limit, {value[number]:.5g}{unit}: its interval has one side.")
+            said.append(f"{name} is at its {side} limit, {value[number]:.5g}{unit}{then}.")
     return said
 
 

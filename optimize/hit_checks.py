@@ -64,7 +64,7 @@ def check_sequences(hits: np.ndarray, detector: Detector) -> None:
     gap, step = np.diff(hits["tick"]), np.diff(hits["order"])
     later = hits[1:]
     remedy = "Remove what is there twice."
-    _refuse(later[same & ((gap == 0) | (step == 0))], "be there once, by pixel, tick and order", remedy)
+    _refuse(later[same & ((gap == 0) | (step == 0))], "occur once, by pixel, tick and order", remedy)
     remedy = "Correct `order`: it counts the hits of a pixel in an event by time."
     _refuse(later[same & (step < 0)], "have an `order` that follows their ticks", remedy)
     dead = electronics.hold_ticks + electronics.reset_ticks + max(electronics.busy_ticks, 1)
@@ -73,7 +73,7 @@ def check_sequences(hits: np.ndarray, detector: Detector) -> None:
     new = ~same | (gap > pause_ticks(detector))
     row = np.arange(len(hits))
     first = np.maximum.accumulate(np.where(np.append(True, new)[: len(hits)], row, 0))
-    must = f"be {electronics.max_hits} per pixel at most, until the event pauses"
+    must = f"number {electronics.max_hits} per pixel at most, until the event pauses"
     _refuse(hits[row - first >= electronics.max_hits], must, "Choose the detector that they come from.")
 
 

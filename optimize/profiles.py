@@ -19,8 +19,9 @@ import numpy as np
 from larndsim.errors import ArgumentError, check_choice
 from larndsim.io.atomic import replacing
 
-from .goodness import goodness
+from .goodness import STREAM
 from .methods import CONVERGED, RUNNING, Method, Near, State
+from .methods.fisher import seeds_of
 from .methods.gauss_newton import GaussNewton
 from .objective import Objective
 from .problem import Problem, make_problem
@@ -151,7 +152,8 @@ def _minimum(problem: Problem, settings: Settings) -> _Known:
         raise ArgumentError("params", "have a minimum", but)
     logger.info("minimum after %d steps", state.iteration)
     likely = objective.is_likelihood
-    matrix = goodness(objective, state.u, settings.seed, settings.toys).matrix if likely else None
+    seeds = seeds_of(settings.seed, STREAM, settings.toys)
+    matrix = objective.informed(state.u, seeds).matrix if likely else None
     slope = objective.scaling.slope(state.u)
     known = covariance(objective, state, matrix) / np.outer(slope, slope)
     return _Known(state.u, known, objective.deviance(state.u))

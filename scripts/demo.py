@@ -15,6 +15,7 @@ import optimize
 from larndsim.cli import main as larndsim_command
 from larndsim.data.segments import concatenate
 from optimize.cli import main as optimize_command
+from optimize.cli.log import log_to_stderr
 
 FOLDER = Path("demo")
 PARAMETERS = ("Ab", "kb", "eField", "lifetime", "long_diff", "tran_diff")
@@ -36,7 +37,8 @@ def main() -> None:
     ])  # fmt: skip
     larndsim_command(["display", hits, "--event", "0", "--out", str(FOLDER / "event.png")])
     print("\nWhat is it like? Six parameters at once, from these noisy data", flush=True)
-    result = optimize.fit(sample, PARAMETERS, data=hits, cuts="none", link_vdrift_eField=True, out=FOLDER / "run")
+    with log_to_stderr():
+        result = optimize.fit(sample, PARAMETERS, data=hits, link_vdrift_eField=True, out=FOLDER / "run", save_freq=1)
     print(f"{result.status} after {result.iterations} steps and {result.wall_s:.0f} s: {result.message}\n")
     print(compared(result, hidden), "\n")
     optimize_command(["report", str(FOLDER / "run")])

@@ -160,7 +160,7 @@ def test_what_no_chip_records_is_refused():
             sim.log_likelihood(batch, wrong)
     with pytest.raises(ArgumentError, match="`hits` must follow each other in a pixel after 28 ticks at the earliest"):
         sim.log_likelihood(batch, close)
-    with pytest.raises(ArgumentError, match="`hits` must have ticks within 1e"):
+    with pytest.raises(ArgumentError, match="`hits` must come within 1000000 ticks of"):
         sim.log_likelihood(batch, far)
 
 

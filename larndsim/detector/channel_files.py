@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, check_choice
+from ..errors import ArgumentError, as_argument, check_choice
 from .channels import channel_maps
 from .checks import PathLike, read_text
 from .detector import Detector
@@ -47,18 +47,19 @@ def load_channel_maps(files: Mapping[str, Any], detector: Detector) -> dict[str,
     own = channel_maps(detector)
     maps: dict[str, Any] = {}
     for name, value in given.items():
-        if isinstance(value, np.ndarray):
-            maps[name] = value
-        elif name == "bad_channels":
-            maps[name] = load_bad_channels(value, detector)
-        elif name == "pedestals":
-            maps[name] = load_pedestals(value, detector, unique_id or "tile", own.pedestal if fill else None)
-        elif name == "references":
-            both = (own.v_ref, own.v_cm) if fill else None
-            maps["v_ref"], maps["v_cm"] = load_references(value, detector, unique_id or "tile", both)
-        else:
-            nominal = own.threshold if name == "thresholds" else own.gain
-            maps[name] = load_channel_values(value, detector, fill=nominal if fill else None)
+        with as_argument(name):
+            if isinstance(value, np.ndarray):
+                maps[name] = value
+            elif name == "bad_channels":
+                maps[name] = load_bad_channels(value, detector)
+            elif name == "pedestals":
+                maps[name] = load_pedestals(value, detector, unique_id or "tile", own.pedestal if fill else None)
+            elif name == "references":
+                both = (own.v_ref, own.v_cm) if fill else None
+                maps["v_ref"], maps["v_cm"] = load_references(value, detector, unique_id or "tile", both)
+            else:
+                nominal = own.threshold if name == "thresholds" else own.gain
+                maps[name] = load_channel_values(value, detector, fill=nominal if fill else None)
     return maps
 
 
@@ -112,11 +113,16 @@ def load_pedestals(
 ) -> np.ndarray:
     """Pedestals, mV, from an npz file or from JSON {unique id: {"pedestal_mv": ...}}. Axes: (plane, ix, iy).
 
-    Any finite value will do, zero and negative ones included. `unique_id` is the variant of the ids, see
-    `unique_ids_of`. Channels that the file leaves out get those of `fill` (plane, ix, iy); without it they are refused.
+    Zero and negative values will do; not all may lie above `v_ref`, beyond the ADC. `unique_id` is the variant of the
+    ids, see `unique_ids_of`. Channels that the file leaves out get those of `fill` (plane, ix, iy); without it they are
+    refused.
     """
     if _is_npz(path):
-        return load_channel_values(path, detector, positive=False, fill=fill)
+        found = load_channel_values(path, detector, positive=False, fill=fill)
+        if (found >= channel_maps(detector).v_ref).all():
+            but = f"all lie above `v_ref`, {found.min():g} mV and more"
+            raise _error("hold pedestals, mV", but, path, "Give the file of pedestals.")
+        return found
     return _read_ids(path, detector, unique_id, ("pedestal_mv",), None if fill is None else (fill,))[0]
 
 

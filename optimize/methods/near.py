@@ -54,7 +54,10 @@ class Near:
         coarse, moves = objective.coarse(u), objective.coarse_moves()
         if stage >= len(coarse):
             return self.method.init(objective, u)._replace(iteration=iteration)
-        return _marked(_of_all(GaussNewton().init(coarse[stage], u[moves]), u, moves), stage)
+        begun = GaussNewton().init(coarse[stage], u[moves])
+        if begun.status != RUNNING:  # a loss that says nothing here: the next one may
+            return self._stage(objective, u, stage + 1, iteration)
+        return _marked(_of_all(begun, u, moves), stage)
 
 
 def _marked(state: State, stage: int) -> State:

@@ -142,6 +142,15 @@ def test_pedestals_by_key_may_be_zero_or_negative(detector, save):
     assert filled[0, :2, 0].tolist() == [1.0, 580.0]
 
 
+def test_thresholds_are_no_pedestals(detector, save):
+    """And the sentence names what the file was given as."""
+    path = save(keys=[0], values=[7000.0], default=[7000.0])
+    with pytest.raises(ArgumentError, match=r"`path` must hold pedestals, mV, but all lie above `v_ref`, 7000 mV"):
+        load_pedestals(path, detector)
+    with pytest.raises(ArgumentError, match=r"`pedestals` must hold pedestals, mV"):
+        load_channel_maps({"pedestals": path}, detector)
+
+
 def test_thresholds_that_fill_in_where_the_file_says_nothing(detector, save):
     nominal = np.arange(2.0 * 140 * 280).reshape(2, 140, 280)
     table = load_channel_values(save(keys=[140 * 5 + 2], values=[7.0]), detector, fill=nominal)

@@ -61,10 +61,10 @@ IMPOSSIBLE = [
     (hits_of([0.0]), f"us before the first deposit of their event, but 1 does not, {PLACE} 0. Check that `input`"),
     (
         hits_of([1000.0, 1000.0], orders=[0, 0]),
-        f"be there once, by pixel, tick and order, but 1 does not, {PLACE} 1000",
+        f"occur once, by pixel, tick and order, but 1 does not, {PLACE} 1000",
     ),
-    (hits_of([1000.0, 1000.0]), "be there once"),
-    (hits_of([1000.0, 1100.0], orders=[0, 0]), "be there once"),
+    (hits_of([1000.0, 1000.0]), "occur once"),
+    (hits_of([1000.0, 1100.0], orders=[0, 0]), "occur once"),
     (hits_of([1000.0, 1100.0, 1200.0], orders=[1, 0, 2]), "have an `order` that follows their ticks, but 1 does not"),
     (
         hits_of([1000.0, 1026.0]),
@@ -72,9 +72,9 @@ IMPOSSIBLE = [
     ),
     (
         hits_of(1000.0 + 28 * np.arange(12)),
-        f"be 10 per pixel at most, until the event pauses, but 2 do not, {PLACE} 128",
+        f"number 10 per pixel at most, until the event pauses, but 2 do not, {PLACE} 128",
     ),
-    (hits_of(1000.0 + 100 * np.arange(11)), "be 10 per pixel at most"),
+    (hits_of(1000.0 + 100 * np.arange(11)), "number 10 per pixel at most"),
 ]
 
 

@@ -72,6 +72,16 @@ class Coarse(Bowl):
         return tuple(Bowl(self.bottom[[0, 2]] + 0.1, names=("Ab", "lifetime")) for _ in range(2))
 
 
+def test_a_coarse_loss_that_says_nothing_is_left_out():
+    class Silent(Coarse):
+        def coarse(self, u):
+            return (Bowl(self.bottom[[0, 2]], names=("Ab", "lifetime"), spoil=lambda _: True), *super().coarse(u))
+
+    objective = Silent(INSIDE, names=("Ab", "threshold", "lifetime"))
+    state = Near(METHODS["fisher"]()).init(objective, START)
+    assert (state.status, int(state.memory["coarse"])) == ("running", 1)
+
+
 def test_coming_near_first():
     """The coarse losses move what they know, then the method goes on from there."""
     objective = Coarse(INSIDE, names=("Ab", "threshold", "lifetime"))
