@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from larndsim.detector.parameters import BOUNDS
+from larndsim.detector.parameters import unit_of
 
 from .goodness import SOFT, Factor, Goodness
 from .residuals import Residuals
@@ -42,8 +42,8 @@ def _limits(scaling: Scaling, u: np.ndarray, then: str) -> list[str]:
     for at, side in sides:
         for number in np.flatnonzero(at):
             name = scaling.names[number]
-            unit = "" if BOUNDS[name].unit == "1" else f" {BOUNDS[name].unit}"
-            said.append(f"{name} is at its {side} limit, {value[number]:.5g}{unit}{then}.")
+            at_limit = f"{value[number]:.5g} {unit_of(name)}".rstrip()
+            said.append(f"{name} is at its {side} limit, {at_limit}{then}.")
     return said
 
 

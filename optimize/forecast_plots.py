@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .forecasts import Forecast, unit_of
+from larndsim.detector.parameters import unit_of
+
+from .forecasts import Forecast
 from .plots import TRUTH, draw_matrix, style
 
 

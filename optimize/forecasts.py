@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from larndsim.detector.parameters import BOUNDS
+from larndsim.detector.parameters import BOUNDS, unit_of
 from larndsim.errors import ArgumentError
 
 from .goodness import SOFT, STREAM
@@ -188,7 +188,7 @@ def _forecast(
         covariance=matrix,
         softest=softest,
         cm=cm,
-        hits=sum(len(target) for target in objective.targets),
+        hits=int(objective.weight),
         toys=len(found.toys),
         multiples=multiples,
         goals=tuple(goals),
@@ -260,10 +260,6 @@ def _error(name: str, given: Any, value: float) -> float:
     if relative and value == 0.0:
         raise ArgumentError("goal", "be in the unit of a parameter that is 0", f"{name} has {text!r}")
     return abs(value) * error / 100.0 if relative else error
-
-
-def unit_of(name: str) -> str:
-    return BOUNDS[name].unit if BOUNDS[name].unit != "1" else ""
 
 
 def _share(error: float, value: float) -> str:

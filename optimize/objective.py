@@ -155,11 +155,11 @@ class Objective:
             value, scores, matrices = value + known, scores + by_known, matrices + matrix
         own, each = matrices[0], matrices[1:]
         expected = each.mean(axis=0) if seeds else np.full_like(own, np.nan)
-        return Information(float(value[0]), scores, expected, own, value[1:], self._weight, each)
+        return Information(float(value[0]), scores, expected, own, value[1:], self.weight, each)
 
     @property
-    def _weight(self) -> float:
-        """Hits in all targets."""
+    def weight(self) -> float:
+        """Hits in all targets, at least 1: what a likelihood is divided by."""
         return float(max(sum(map(len, self.targets)), 1))
 
     def holding(self, values: Mapping[str, float]) -> Objective:
@@ -208,7 +208,7 @@ class Objective:
             gradient += [self._number(slopes[name]) for name in self.scaling.names]
         weight, gradient = max(weight, 1.0), gradient * self.scaling.slope(u)
         if self.constraints is not None:
-            share = weight / self._weight  # of some batches
+            share = weight / self.weight  # of some batches
             known, by_known, _ = self.constraints.terms(self.scaling, u)
             value, gradient = value - share * known, gradient - share * by_known
         return value / weight, gradient / weight

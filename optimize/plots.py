@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from larndsim.detector.parameters import BOUNDS
+from larndsim.detector.parameters import label_of
 from larndsim.errors import ArgumentError
 from larndsim.io.atomic import replacing
 
@@ -56,7 +56,7 @@ def draw_parameters(runs: Sequence[Run]) -> Any:
             for number, run in enumerate(runs):
                 if name in run.names:
                     _draw_parameter(axis, run, name, f"C{number % 10}", alone=len(runs) == 1)
-            axis.set_title(f"{name}  [{BOUNDS[name].unit}]" if BOUNDS[name].unit != "1" else name)
+            axis.set_title(label_of(name))
         _legend(figure, axes[0], runs)
         return figure
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from larndsim.detector.parameters import label_of
+
 from .plots import TRUTH, style
 from .profiles import CONFIDENCES, LEVELS, Profile
-from .scan_plots import label_of
 
 PARABOLA: dict[str, Any] = {"color": "#888888", "ls": "--", "lw": 1.2}
 COLORS = ("C0", "C3")  # of the confidences

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from larndsim.detector.parameters import BOUNDS
+from larndsim.detector.parameters import label_of
 
 from .plots import TRUTH, style
 from .scans import Scan
@@ -67,7 +67,3 @@ def _draw_arrows(axis: Any, scan: Scan, axes: tuple[np.ndarray, np.ndarray]) -> 
     length[length == 0] = 1.0
     i, j = (slice(None, None, -(-len(values) // ARROWS)) for values in (y, x))
     axis.quiver(x[j], y[i], (u / length)[i, j], (v / length)[i, j], color="white", alpha=0.75, scale=32, width=0.0028)
-
-
-def label_of(name: str) -> str:
-    return f"{name}  [{BOUNDS[name].unit}]" if BOUNDS[name].unit != "1" else name

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from larndsim.detector.parameters import BOUNDS
+from larndsim.detector.parameters import unit_of
 
 TAIL = 1e-6  # of p-values
 SMALLEST, LARGEST = -3, 5  # powers of ten that are written out
@@ -33,7 +33,7 @@ def rows(result: Mapping[str, Any]) -> list[list[str]]:
     names, parameters = list(result["parameters"]), result["parameters"]
     columns: dict[str, list[str]] = {
         "parameter": names,
-        "unit": [_unit(name) for name in names],
+        "unit": [unit_of(name) for name in names],
         "initial": [number(parameters[name]["init"]) for name in names],
         "fitted": [with_error(parameters[name]["value"], parameters[name].get("error")) for name in names],
         "68 % interval": [_one_sided(parameters[name]) if name in result["at_bound"] else "" for name in names],
@@ -75,10 +75,6 @@ def probability(p: float) -> str:
 
 def _known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
-
-
-def _unit(name: str) -> str:
-    return "" if BOUNDS[name].unit == "1" else BOUNDS[name].unit
 
 
 def _one_sided(parameter: Mapping[str, Any]) -> str:

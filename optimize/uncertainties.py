@@ -42,7 +42,7 @@ def intervals(objective: Objective, state: State, covariance: np.ndarray) -> dic
 
     On a limit the interval has one side: that on which the data make the loss rise, from the limit on.
     """
-    scaling, weight = objective.scaling, float(max(sum(len(target) for target in objective.targets), 1))
+    scaling, weight = objective.scaling, objective.weight
     value, sigma, slope = scaling.physical(state.u), errors(covariance), scaling.slope(state.u)
     steep = np.abs(weight * state.gradient / slope)  # of the total loss, by the physical values
     side = sigma**2 * (np.sqrt(steep**2 + sigma**-2.0) - steep)
@@ -94,4 +94,4 @@ def _curvature(objective: Objective, state: State) -> np.ndarray:
         (_, up), (_, down) = (objective.value_and_grad(end) for end in ends)
         columns.append((up - down) / (ends[0] - ends[1])[row])
     matrix = np.stack(columns)
-    return 0.5 * (matrix + matrix.T) * sum(len(target) for target in objective.targets)
+    return 0.5 * (matrix + matrix.T) * objective.weight

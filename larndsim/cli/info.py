@@ -143,7 +143,7 @@ def _yaml(path: str) -> tuple[str, Lines]:
 def _detector(path: str) -> Lines:
     import larndsim
 
-    from ..detector import BOUNDS
+    from ..detector.parameters import unit_of
 
     detector = larndsim.load_detector(path)
     geometry = detector.geometry
@@ -157,7 +157,7 @@ def _detector(path: str) -> Lines:
         )
     yield "drift length", f"{detector.drift_length:g} cm"
     for name, value in detector.nominal._asdict().items():
-        yield name, f"{value} {BOUNDS[name].unit}".removesuffix(" 1")
+        yield name, f"{value} {unit_of(name)}".rstrip()
     for name in NOTABLE:
         yield name, getattr(detector.electronics, name)
 

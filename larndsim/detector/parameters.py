@@ -127,6 +127,17 @@ SIGNED = ("shift_x", "shift_y", "shift_z", "pedestal")
 MAY_BE_ZERO = ("reset_noise", "uncorrelated_noise", "discriminator_noise")
 
 
+def unit_of(name: str) -> str:
+    """The unit of a parameter; empty where it has none."""
+    unit = BOUNDS[name].unit
+    return "" if unit == "1" else unit
+
+
+def label_of(name: str) -> str:
+    """The name of a parameter, with its unit in brackets where it has one."""
+    return f"{name}  [{unit_of(name)}]" if unit_of(name) else name
+
+
 def check_name(name: str, argument: str = "parameter") -> None:
     """Refuse a name that is not a parameter."""
     if name not in BOUNDS:
