@@ -100,6 +100,7 @@ def profile(
     check_grid(names, points, ranges or {})
     check_choice("method", settings.method, METHODS)
     problem = make_problem(settings)
+    _check_ranges(problem.objective.scaling, ranges or {})
     known = _minimum(problem, settings)
     axes = _axes(problem.objective, known, names, points, ranges or {})
     return _profiled(problem, settings.most_iterations, known, axes)
@@ -142,6 +143,12 @@ def _checked_along(settings: Settings, along: Any) -> tuple[str, ...]:
     return names
 
 
+def _check_ranges(scaling: Scaling, ranges: Mapping[str, tuple[float, float]]) -> None:
+    for name, ends in ranges.items():
+        for end in ends:
+            scaling.among((name,)).check_inside("range", {name: end})
+
+
 def _minimum(problem: Problem, settings: Settings) -> _Known:
     """The fit that comes first, of all parameters."""
     objective = problem.objective
@@ -168,8 +175,6 @@ def _axes(
     for name in names:
         row = scaling.names.index(name)
         if name in ranges:
-            for end in axes[name][[0, -1]]:
-                scaling.check_inside("range", {**scaling.values(known.u), name: float(end)})
             continue
         error = np.sqrt(known.covariance[row, row])
         if not np.isfinite(error):

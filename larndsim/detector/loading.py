@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 HOLD_CLOCKS = 3  # clocks that pass before the hold delay of the files begins
 
 
-def load_detector(source: PathLike = "module0", layout: PathLike | Sequence[PathLike] | None = None) -> Detector:
+def load_detector(detector: PathLike = "module0", layout: PathLike | Sequence[PathLike] | None = None) -> Detector:
     """A detector: built in, or described by a YAML file in the predecessor's or in DUNE's dialect.
 
     `layout` is the file of the pixel layout, or one per module; without it, that of the built-in module 0.
     """
-    properties, default = _read_source(source)
+    properties, default = _read_source(detector)
     layouts = [default] if layout is None else _read_layouts(layout)
     layouts = _one_per_module(layouts, properties)
     parameters = _parameters(properties, len(layouts))
@@ -40,7 +40,7 @@ def load_detector(source: PathLike = "module0", layout: PathLike | Sequence[Path
     window = properties.interval("time_interval") if "time_interval" in properties else (0.0, 200.0)
     electronics = _electronics(properties, len(layouts))
     return Detector(
-        name=Path(source).stem,
+        name=Path(detector).stem,
         parameters=parameters,
         geometry=build_geometry(layouts, _offsets(properties, layouts), _drift_lengths(properties, layouts)),
         electronics=electronics,
@@ -61,8 +61,8 @@ def _read_source(source: PathLike) -> tuple[Properties, Layout]:
         names = ", ".join(BUILTIN)
         must = f"be the name of a built-in detector ({names}) or the path of a YAML file"
         remedy = f"{did_you_mean(str(source), BUILTIN)} Give one of these names, or an existing file.".strip()
-        raise ArgumentError("source", must, f"{str(source)!r} is neither", remedy)
-    properties, unknown = sort_keys(read_yaml(source, "source"), str(source))
+        raise ArgumentError("detector", must, f"{str(source)!r} is neither", remedy)
+    properties, unknown = sort_keys(read_yaml(source, "detector"), str(source))
     if unknown:
         warnings.warn(describe_unknown(unknown, KNOWN, source), stacklevel=3)
     return properties, module0_layout()

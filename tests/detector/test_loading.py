@@ -197,10 +197,10 @@ def test_unknown_keys_are_reported_once(write):
         ("module_to_io_groups: {1: [1]}", "Argument `module_to_io_groups` must list the io groups"),
         (FOUR_MODULES + "module_to_io_groups: {1: [1, 2]}", "Argument `module_to_io_groups` must list the io groups"),
         ("module_to_io_groups: 7", "Argument `module_to_io_groups` must list the io groups"),
-        ("- 1\n- 2", "Argument `source` must be a YAML file of keys and values, but .*mine.yaml holds a list"),
-        ("", "Argument `source` must be a YAML file of keys and values"),
-        ("a: [1\nb: 2", "Argument `source` must be a YAML file, but .*mine.yaml is not at line 2"),
-        ("a: !!python/object:os.system {}", "Argument `source` must be a YAML file"),
+        ("- 1\n- 2", "Argument `detector` must be a YAML file of keys and values, but .*mine.yaml holds a list"),
+        ("", "Argument `detector` must be a YAML file of keys and values"),
+        ("a: [1\nb: 2", "Argument `detector` must be a YAML file, but .*mine.yaml is not at line 2"),
+        ("a: !!python/object:os.system {}", "Argument `detector` must be a YAML file"),
     ],
 )
 def test_refused_values(write, text, sentence):
@@ -215,7 +215,7 @@ def test_shifts_may_be_negative(write):
 
 @pytest.mark.parametrize("source", ["modul0", "there/is/none.yaml", None, 3])
 def test_unknown_detector(source):
-    sentence = r"Argument `source` must be the name of a built-in detector \(module0\) or the path"
+    sentence = r"Argument `detector` must be the name of a built-in detector \(module0\) or the path"
     with pytest.raises(ArgumentError, match=sentence) as caught:
         load_detector(source)
     assert repr(str(source)) in str(caught.value)
