@@ -156,7 +156,7 @@ class _Table:
             level=of_ticks(self.level),
             times=of_ticks(self.ticks.times),
             stopped=of_ticks(self.stopped),
-            log_next=of_ticks(self._log_next()) if kind[0] else of_ticks(0.0 * self.level),
+            log_next=np.where(inside, self._log_next(place), 0.0) if kind[0] else np.zeros(place.shape),
             at_hit=np.where(hit, self.padded.at(pixel, a.stop[padded]) - base - threshold, 0.0),
             at_stop=np.where(hit, self.padded.at(pixel, a.stop[padded] + self.cycle.hold) - base, 0.0),
             low=np.clip(self.seen.low[pixel, number], -OPEN_END, OPEN_END),
@@ -167,11 +167,13 @@ class _Table:
         )
         return Chunk(rows, np.where(inside, place, -1)[: len(rows)], *kind, inputs)
 
-    def _log_next(self) -> np.ndarray:
-        """The logarithm of the probability of what follows a failure. Axis: (tick,)."""
-        follows = self.ticks.follows
-        attempt = self.value[np.maximum(follows, 0)]
-        return np.where(follows >= 0, attempt, np.where(follows == SURE, 0.0, IMPOSSIBLE))
+    def _log_next(self, place: np.ndarray) -> np.ndarray:
+        """The logarithm of the probability of what follows a failure at some ticks, interpolated between the nodes."""
+        ticks = self.ticks
+        follows, part = ticks.follows[place], ticks.part[place]
+        first, second = (self.value[np.maximum(each[place], 0)] for each in (ticks.follows, ticks.other))
+        known = first + part * (second - first)
+        return np.where(follows >= 0, known, np.where(follows == SURE, 0.0, IMPOSSIBLE))
 
     def keep(self, chunk: Chunk, value: np.ndarray, slopes: Slopes) -> None:
         """What was found of a chunk."""
@@ -188,8 +190,9 @@ class _Table:
         followed = np.flatnonzero(self.ticks.follows >= 0)
         for generation in range(int(level.max(initial=0)), 0, -1):
             own = followed[level[self.ticks.attempt[followed]] == generation]
-            parts = weight[self.ticks.attempt[own]] * self.tick_slopes["log_next"][own]
-            np.add.at(weight, self.ticks.follows[own], parts)
+            parts, share = weight[self.ticks.attempt[own]] * self.tick_slopes["log_next"][own], self.ticks.part[own]
+            np.add.at(weight, self.ticks.follows[own], (1.0 - share) * parts)
+            np.add.at(weight, self.ticks.other[own], share * parts)
         return weight
 
     def of_pixels(self, weight: np.ndarray) -> Likelihood:

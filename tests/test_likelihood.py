@@ -17,7 +17,7 @@ from larndsim.triggering import Cycle
 from tests.reference import likelihood as twin
 from tests.test_electronics import channels, events, pulses
 
-EXACT = Quadrature(low=np.inf, fail=np.inf, dropped=0.0, flat=False)  # every attempt at every tick
+EXACT = Quadrature(low=np.inf, fail=np.inf, dropped=0.0, flat=False, apart=1)  # every attempt at every tick
 FINE = EXACT._replace(step=0.125, fine=0.2, reach=6.5)
 SLOPES = Likelihood._fields[1:]
 TICKS = 100

@@ -89,11 +89,12 @@ def test_sizes():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("memory", ["2GB", "300MB"])
-def test_the_estimate_is_within_a_third_of_what_is_measured(memory, differentiable_backend):
+@pytest.mark.parametrize("name,memory", [("torch", "2GB"), ("torch", "300MB"), ("jax", "300MB")])
+def test_the_estimate_is_within_a_third_of_what_is_measured(name, memory):
     from benchmarks.measure import in_fresh_process
     from benchmarks.memory import measured
 
-    row = in_fresh_process(measured, 8000.0, differentiable_backend, "float32", memory, "six")
+    pytest.importorskip(name)
+    row = in_fresh_process(measured, 8000.0, name, "float32", memory, "six")
     assert row["gradient_estimate"] == pytest.approx(row["gradient"], rel=0.3)
     assert row["hits_estimate"] == pytest.approx(row["hits"], rel=0.3)

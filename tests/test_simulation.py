@@ -24,7 +24,7 @@ PARAMETERS = cases.DETECTOR.parameters
         ({"backend": "numpy", "device": "cuda"}, "Argument `device` must be cpu"),
         ({"dtype": "float16"}, "Argument `dtype` must be one of float32, float64"),
         ({"recombination": "brks"}, "Did you mean `birks`?"),
-        ({"detector": "modul0"}, "Argument `source` must"),
+        ({"detector": "modul0"}, "Argument `detector` must"),
     ],
 )
 def test_choices_are_checked(arguments, sentence):
