@@ -206,7 +206,7 @@ def test_absurd_values_are_refused(name, value):
 )
 def test_flags_of_the_user_go_first_and_are_left_as_they_are(given, monkeypatch):
     pytest.importorskip("jax")
-    from larndsim.backend.jax_flags import own_flags
+    from larndsim.backend.jax.flags import own_flags
 
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     if given is not None:
@@ -233,10 +233,10 @@ def test_flags_of_the_user_go_first_and_are_left_as_they_are(given, monkeypatch)
 def test_flags_that_a_release_does_not_know_are_not_given(release, given, own, monkeypatch):
     """XLA would end the process."""
     pytest.importorskip("jax")
-    from larndsim.backend import jax_flags
+    from larndsim.backend.jax import flags
 
-    monkeypatch.setattr(jax_flags, "RELEASE", release)
-    added = jax_flags._with_own(given).removeprefix(given).split()
+    monkeypatch.setattr(flags, "RELEASE", release)
+    added = flags._with_own(given).removeprefix(given).split()
     assert [next(name for name in ("ynn", "triton") if name in flag) for flag in added] == own
 
 

@@ -23,7 +23,7 @@ LARGE_PIECE = 2**22  # bytes
 class Cost(NamedTuple):
     """How many numbers a framework holds at a peak, measured with `python -m benchmarks memory`.
 
-    Each times those in the arrays of the size classes (`larndsim.memory.Numbers`).
+    Each times those in the arrays of the size classes (`larndsim.engine.footprint.Numbers`).
     """
 
     rows: float  # in the whole batch: its hits, and the loss on them
