@@ -24,7 +24,7 @@ PARAMETERS = cases.DETECTOR.parameters
         ({"backend": "numpy", "device": "cuda"}, "Argument `device` must be cpu"),
         ({"dtype": "float16"}, "Argument `dtype` must be one of float32, float64"),
         ({"recombination": "brks"}, "Did you mean `birks`?"),
-        ({"detector": "modul0"}, "Argument `source` must"),
+        ({"detector": "modul0"}, "Argument `detector` must"),
     ],
 )
 def test_choices_are_checked(arguments, sentence):
@@ -83,6 +83,23 @@ def test_segments_are_checked(field, value):
     sim = Simulator(cases.DETECTOR, backend="numpy")
     with pytest.raises(ArgumentError, match=f"Argument `segments.{field}` must .* in row 0"):
         sim.prepare(SEGMENT._replace(**{field: np.array([value])}))
+
+
+@pytest.mark.parametrize("field,value", [("x_start", 1e38), ("z_end", -1e7), ("t", 1e14), ("dE", 1e38), ("dEdx", 1e30)])
+def test_huge_segments_are_refused(field, value):
+    sim = Simulator(cases.DETECTOR, backend="numpy")
+    both = concatenate(SEGMENT, SEGMENT._replace(**{field: np.array([value])}))
+    with pytest.raises(ArgumentError, match=rf"`segments.{field}` must lie within \S+ \S+ of zero, but .* in row 1"):
+        sim.prepare(both)
+
+
+@pytest.mark.parametrize("change", [{"x_end": 1e6, "z_start": -1e6}, {"t": -1e13}, {"dE": 1e9}, {"dEdx": 1e15}])
+def test_the_largest_segments_are_simulated(change, backend, dtype):
+    """Without warnings, and to finite numbers."""
+    sim = Simulator(cases.DETECTOR, backend=backend, dtype=dtype)
+    batch = sim.prepare(SEGMENT._replace(**{name: np.array([value]) for name, value in change.items()}))
+    assert np.isfinite(sim.backend.numpy(sim.charge(batch).charge)).all()
+    assert np.isfinite(sim.hits(batch).numpy()["tick"]).all()
 
 
 def test_traced_values_outside_the_plan_become_nan(differentiable_backend):

@@ -23,6 +23,9 @@ IDENTIFIERS = {
 }
 QUANTITIES = {**{name: (name,) for name in (*ENDS, "dE", "dEdx")}, "t": ("t0", "t")}
 REQUIRED = ("event", *ENDS, "dE", "dEdx")
+# How large quantities may be, far beyond any detector: float64 still tells times within a fiftieth of a tick, and
+# float32 holds the squares of all others.
+LARGEST = {**dict.fromkeys(ENDS, (1e6, "cm")), "dE": (1e9, "MeV"), "dEdx": (1e15, "MeV/cm"), "t": (1e13, "us")}
 
 
 class TableSource(NamedTuple):
@@ -81,6 +84,9 @@ def segments_of(table: np.ndarray, rows: np.ndarray, source: TableSource, swap_x
         refuse(~np.isfinite(values), rows, source, f"have a finite `{field}` in every row")
         if column in ("dE", "dEdx"):
             refuse(values < 0, rows, source, f"have a `{field}` of zero or more in every row")
+        if column in LARGEST:
+            most, unit = LARGEST[column]
+            refuse(np.abs(values) > most, rows, source, f"have a `{field}` within {most:g} {unit} of zero in every row")
     segments = Segments(**columns)
     return swapped(segments) if swap_xz else segments
 

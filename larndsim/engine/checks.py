@@ -11,7 +11,7 @@ from typing import Any
 import eagerpy as ep
 import numpy as np
 
-from ..data.segment_tables import segments_from_array
+from ..data.segment_tables import LARGEST, segments_from_array
 from ..data.segments import Segments
 from ..detector import Parameters
 from ..detector.mobility import drift_velocity
@@ -63,7 +63,7 @@ def check_derived(parameters: Parameters, simulator: Any, noisy: bool) -> None:
 
 
 def checked_segments(segments: Segments | np.ndarray) -> Segments:
-    """Segments as float64 and int64 columns of one length, finite, without negative deposits."""
+    """Segments as float64 and int64 columns of one length, finite, not huge, without negative deposits."""
     if not isinstance(segments, Segments):
         return segments_from_array(np.asarray(segments))
     columns = {}
@@ -75,7 +75,7 @@ def checked_segments(segments: Segments | np.ndarray) -> Segments:
 
 
 def _check_column(name: str, column: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Refuse a column of segments of another length, not finite, or with negative deposits."""
+    """Refuse a column of segments of another length, not finite, huge, or with negative deposits."""
     argument = f"segments.{name}"
     if column.shape != shape:
         raise ArgumentError(argument, f"have the shape {shape} of `event`", f"it has {column.shape}")
@@ -85,6 +85,10 @@ def _check_column(name: str, column: np.ndarray, shape: tuple[int, ...]) -> None
     if name in ("dE", "dEdx") and (column < 0).any():
         row = int(np.flatnonzero(column < 0)[0])
         raise ArgumentError(argument, "be zero or more", f"it is {column[row]} in row {row}", "Drop such rows.")
+    most, unit = LARGEST.get(name, (math.inf, ""))
+    if (np.abs(column) > most).any():
+        row = int(np.argmax(np.abs(column) > most))
+        raise ArgumentError(argument, f"lie within {most:g} {unit} of zero", f"it is {column[row]:g} in row {row}")
 
 
 def limits_of_plan(nominal: Parameters, vary: Iterable[str] | None, simulator: Any) -> np.ndarray:
