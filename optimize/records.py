@@ -24,13 +24,14 @@ import numpy as np
 import yaml
 
 from larndsim.data.segments import Segments
+from larndsim.detector.checks import read_yaml
 from larndsim.errors import ArgumentError
 from larndsim.io.atomic import replacing
 
 from .history import WIDE, History
 from .methods import State
 from .residuals import Residuals
-from .settings import MAPS, Settings, make_settings, read_yaml
+from .settings import MAPS, Settings, make_settings
 
 CONFIG, HISTORY, CHECKPOINT, RESULT, RESIDUALS, SEGMENTS = (
     "config.yaml",
@@ -99,7 +100,7 @@ class Folder:
         if not (self.path / CONFIG).exists():
             remedy = "Start it without `resume`."
             raise ArgumentError("resume", "find a run in `out`", f"{self.path} holds none", remedy)
-        stored = read_yaml(self.path / CONFIG)
+        stored = read_yaml(self.path / CONFIG, "config")
         known = make_settings(stored)
         asked = make_settings({**stored, **choices}).plain()
         for name, value in known.plain().items():
@@ -167,7 +168,7 @@ class Run:
             self.history = {name: file[name][:] for name in file}
         if not len(self.history["iteration"]):  # it failed at its start
             self.history |= {name: np.zeros((0, len(self.names))) for name in WIDE}
-        self.settings = read_yaml(self.path / CONFIG)
+        self.settings = read_yaml(self.path / CONFIG, "config")
         text = self.path / RESULT
         self.result: dict[str, Any] = json.loads(text.read_text(encoding="utf-8")) if text.exists() else {}
 

@@ -16,14 +16,29 @@ from ..errors import ArgumentError, did_you_mean
 
 PathLike = str | os.PathLike[str]
 
+DEEPEST = 20  # lists and mappings within each other: files that are meant have four at most
+
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Reads YAML (with the C parser where there is one: ten times faster), but `1:40` is text.
 
-    To YAML 1.1 it is the number 100, in base 60.
+    To YAML 1.1 it is the number 100, in base 60. What is nested deeply is refused: the parser calls itself for each
+    level, until the process dies.
     """
+
+    depth = 0
+
+    def descend_resolver(self, *place: Any) -> None:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.MarkedYAMLError(problem=f"lists and mappings are nested more than {DEEPEST} deep")
+        super().descend_resolver(*place)
+
+    def ascend_resolver(self) -> None:
+        self.depth -= 1
+        super().ascend_resolver()
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -67,9 +82,15 @@ def read_text(path: PathLike, argument: str) -> str:
 
 def read_yaml(path: PathLike, argument: str) -> dict[Any, Any]:
     """The mapping that a YAML file holds."""
+    text = read_text(path, argument)
     try:
-        content = yaml.load(read_text(path, argument), Loader=_Loader)
-    except yaml.YAMLError as error:
+        content = yaml.load(text, Loader=_Loader)
+    except (
+        yaml.YAMLError,
+        ValueError,
+        KeyError,
+        AttributeError,
+    ) as error:  # the latter three of `!!int x` and the like
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
         problem = f"{path} is not{line} ({getattr(error, 'problem', None) or 'unreadable'})"

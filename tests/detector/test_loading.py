@@ -201,12 +201,25 @@ def test_unknown_keys_are_reported_once(write):
         ("", "Argument `detector` must be a YAML file of keys and values"),
         ("a: [1\nb: 2", "Argument `detector` must be a YAML file, but .*mine.yaml is not at line 2"),
         ("a: !!python/object:os.system {}", "Argument `detector` must be a YAML file"),
+        ("a: !!int x", "Argument `detector` must be a YAML file"),
+        ("a: 2020-02-31", "Argument `detector` must be a YAML file"),
+        ("a: " + "9" * 5000, "Argument `detector` must be a YAML file"),
     ],
 )
 def test_refused_values(write, text, sentence):
     with pytest.raises(ArgumentError, match=sentence) as caught:
         load_detector(write(text))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("argument", ["detector", "layout"])
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ("{a: ", "}"), ("? ", "")])
+@pytest.mark.parametrize("depth", [21, 1000, 100_000])
+def test_deeply_nested_files(write, argument, begin, end, depth):
+    """The parser would end the process."""
+    path = write(f"pixel_pitch: {begin * depth}{end * depth}\n" if end else begin * depth)
+    with pytest.raises(ArgumentError, match=f"Argument `{argument}` must be a YAML file, but .* nested more than 20"):
+        load_detector(**{argument: path})
 
 
 def test_shifts_may_be_negative(write):

@@ -16,9 +16,9 @@ import pytest
 import larndsim
 import optimize
 from larndsim import ArgumentError
+from larndsim.detector.checks import read_yaml
 from optimize.methods import METHODS
 from optimize.records import Folder, Run
-from optimize.settings import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 TWO = ["Ab", "lifetime"]
@@ -84,7 +84,7 @@ def test_the_folder(segments_file, tmp_path):
     result = optimize.fit(segments_file, TWO, out=tmp_path / "run", **CHOICES)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"config.yaml", "history.h5", "checkpoint.npz", "result.json"}
-    config = read_yaml(tmp_path / "run" / "config.yaml")
+    config = read_yaml(tmp_path / "run" / "config.yaml", "config")
     assert config["params"] == TWO
     assert config["input"] == str(segments_file)
     run = Run(tmp_path / "run")
