@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import numpy as np
@@ -210,6 +211,17 @@ def test_absurd_values_are_refused(name, value):
     sim = Simulator(cases.DETECTOR, backend="numpy")
     with pytest.raises(ArgumentError, match=f"Argument `{name}` must lie within"):
         sim.prepare(cases.CASES["oblique"], PARAMETERS._replace(**{name: value}))
+
+
+def test_pixels_without_a_response_are_refused():
+    def simulator(pitch):
+        geometry = cases.GEOMETRY._replace(pitch=np.full(2, pitch))
+        return Simulator(dataclasses.replace(cases.DETECTOR, geometry=geometry), backend="numpy")
+
+    widest = simulator(0.495)
+    assert np.isfinite(widest.charge(widest.prepare(SEGMENT)).charge).all()
+    with pytest.raises(ArgumentError, match=r"`detector` must have pixels of 0.495 cm at most, .* its pitch is 0.5 cm"):
+        simulator(0.5).prepare(SEGMENT)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,9 @@ from ..errors import ArgumentError, did_you_mean
 
 PathLike = str | os.PathLike[str]
 
+# What no detector reaches: numbers would overflow, or maps of pixels and waveforms take all memory.
+FURTHEST = 1e6  # cm, of any place from the origin
+LONGEST_DRIFT = 1e4  # cm
 DEEPEST = 20  # lists and mappings within each other: files that are meant have four at most
 
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
@@ -68,6 +71,15 @@ def check_sign(name: str, value: Any, where: str = "", zero: bool = False) -> No
         must = "be zero or positive" if zero else "be positive"
         place = f" in {where}" if where else ""
         raise ArgumentError(name, must, f"it is {value}{place}", "Correct its sign or its value.")
+
+
+def check_within(name: str, value: Any, limits: tuple[float, float], unit: str, where: str) -> None:
+    """Refuse a value (or any of several) that no detector has."""
+    low, high = limits
+    values = np.atleast_1d(value)
+    if len(wrong := values[~((values >= low) & (values <= high))]):
+        must, but = f"lie within {low:g} and {high:g} {unit}", f"it is {wrong[0]:g} in {where}"
+        raise ArgumentError(name, must, but, "Correct it.")
 
 
 def read_text(path: PathLike, argument: str) -> str:

@@ -23,6 +23,7 @@ from ..pixelization import Ranges
 IDENTIFIERS = ("event", "track", "segment", "pdg")
 WIDER = 10, 1e6  # than its bounds may be what shapes a plan (it takes time and memory), and what only scales numbers
 ACCURACIES = 1e-4, 1e-2  # beyond, other errors than those of the sums rule
+WIDEST_PITCH = 0.495  # cm: the response has no rise time at the corners of pixels of 0.498 cm
 HIGHEST_THRESHOLD = 2e5  # electrons, for a model that follows all levels up to the threshold, which takes time
 SHAPING = ("vdrift", "eField", "temperature", "tran_diff", "long_diff", "shift_x", "shift_y", "shift_z")
 
@@ -93,6 +94,7 @@ def _check_column(name: str, column: np.ndarray, shape: tuple[int, ...]) -> None
 
 def limits_of_plan(nominal: Parameters, vary: Iterable[str] | None, simulator: Any) -> np.ndarray:
     """Lowest and highest value of each parameter that a plan holds for. Axes: (parameter, [low, high])."""
+    check_pitch(simulator.detector.geometry.pitch)
     vary = Parameters._fields if vary is None else (vary,) if isinstance(vary, str) else tuple(vary)
     for name in vary:
         check_name(name, "vary")
@@ -114,6 +116,13 @@ def limits_of_plan(nominal: Parameters, vary: Iterable[str] | None, simulator: A
             low, high = min(low, hard[0]), max(high, hard[1])
         limits[row] = low, high
     return limits
+
+
+def check_pitch(pitch: np.ndarray) -> None:
+    """Refuse pixels (plane,) whose response nobody knows."""
+    if pitch.max() > WIDEST_PITCH:
+        must = f"have pixels of {WIDEST_PITCH:g} cm at most, for the response is known of such"
+        raise ArgumentError("detector", must, f"its pitch is {pitch.max():g} cm")
 
 
 def check_range(name: str, value: float, bound: Any) -> None:

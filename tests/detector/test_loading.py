@@ -194,6 +194,20 @@ def test_unknown_keys_are_reported_once(write):
         ("tpc_offsets: []", "Argument `tpc_offsets` must list positions"),
         ("tpc_centers: [[0, 0, 0]]", r"Argument `tpc_centers` must list one position per TPC \(2\)"),
         (FOUR_MODULES + "tpc_centers: [[0, 0, 0]]", "Argument `tpc_offsets` must be given without `tpc_centers`"),
+        (
+            "tpc_offsets: [[1e9, 0, 0]]",
+            r"`tpc_offsets` must lie within -1e\+06 and 1e\+06 cm, but it is 1e\+09 in .*yaml",
+        ),
+        ("tpc_offsets: [[.nan, 0, 0]]", "Argument `tpc_offsets` must be a number, but it is nan"),
+        ("drift_length: 1e9", "Argument `drift_length` must lie within 0 and 10000 cm"),
+        (
+            "tpc_offsets: [[0, 0, 0], [99, 0, 0], [20, 0, 0]]",
+            "`tpc_offsets` must give each TPC a place of its own, but TPCs 1 and 5, of modules 1 and 3, overlap in",
+        ),
+        (
+            f"tpc_offsets: {[[100 * module, 0, 0] for module in range(1300)]}",
+            r"must have 1e\+08 pixels at most, but 2600 TPCs have 1.02e\+08",
+        ),
         ("module_to_io_groups: {1: [1]}", "Argument `module_to_io_groups` must list the io groups"),
         (FOUR_MODULES + "module_to_io_groups: {1: [1, 2]}", "Argument `module_to_io_groups` must list the io groups"),
         ("module_to_io_groups: 7", "Argument `module_to_io_groups` must list the io groups"),
@@ -234,6 +248,12 @@ def test_unknown_detector(source):
     assert repr(str(source)) in str(caught.value)
     if source == "modul0":
         assert "Did you mean `module0`?" in str(caught.value)
+
+
+def test_modules_may_overlap_as_files_round(write):
+    assert load_detector(write("tpc_offsets: [[0, 0, 0], [60, 0, 0]]")).geometry.n_planes == 4
+    with pytest.raises(ArgumentError, match="a place of its own"):
+        load_detector(write("tpc_offsets: [[0, 0, 0], [59, 0, 0]]"))
 
 
 def test_layouts_must_fit(write, sample):
