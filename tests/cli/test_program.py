@@ -59,6 +59,26 @@ def test_errors_are_one_sentence(capsys, error, code, sentence):
     assert capsys.readouterr().err == sentence + "\n"
 
 
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [
+        ("larndsim", "generate muons {0}/out.h5 --n 1 --detector {0}/mine.yaml"),
+        ("optimize", "forecast {0}/none.h5 --params Ab --detector {0}/mine.yaml"),
+    ],
+)
+def test_warnings_are_one_line(package, words, tmp_path):
+    (tmp_path / "mine.yaml").write_text("lifetme: 2000\n")
+    call = [sys.executable, "-m", package, *words.format(tmp_path).split()]
+    result = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+    name = {"larndsim": "larndsim", "optimize": "larndsim-optimize"}[package]
+    warning = (
+        f"{name}: warning: Unknown keys in {tmp_path}/mine.yaml are not used: `lifetme` (did you mean `lifetime`?)"
+    )
+    first, *others = result.stderr.splitlines()
+    assert first.startswith(warning)
+    assert len(others) == (package == "optimize")  # that there is no such file
+
+
 @pytest.mark.parametrize("main", [larndsim.cli.main, optimize.cli.main])
 def test_without_a_command(capsys, main):
     with pytest.raises(SystemExit) as stop:
