@@ -2,7 +2,7 @@
 
 config.yaml      all settings
 history.h5       one row per iteration, up to the last checkpoint
-checkpoint.npz   the state of the method and the history: all that the fit needs to go on
+checkpoint.npz   the state of the method and the history: all that the fit needs to go on; and whose they are
 result.json      the result, when the fit has ended
 residuals.npz    of a likelihood fit: the data and simulated ones at its end, side by side (see residuals.py)
 segments.h5      the segments, where they came from memory
@@ -15,6 +15,7 @@ import json
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from larndsim.errors import ArgumentError
 from larndsim.io.atomic import replacing
 
 from .history import WIDE, History
+from .identity import differences, identity_of
 from .methods import State
 from .residuals import Residuals
 from .settings import MAPS, Settings, make_settings
@@ -43,6 +45,19 @@ CONFIG, HISTORY, CHECKPOINT, RESULT, RESIDUALS, SEGMENTS = (
 )
 MAY_CHANGE = ("iterations", "save_freq")  # between an interrupted run and the one that goes on
 MEMORY = "memory."
+IDENTITY = "run"  # in a checkpoint: which run it is of, as JSON
+# what a file that is damaged, or another than it should be, makes its readers raise
+BROKEN = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def check_folder(argument: str, path: str | os.PathLike[str]) -> None:
@@ -71,6 +86,7 @@ class Folder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.identity: dict[str, Any] = {}
 
     def check_new(self, settings: Settings) -> None:
         """Refuse a folder that holds a run, a place that can be none, and settings that it could not hold."""
@@ -94,9 +110,10 @@ class Folder:
         values = settings.plain() if not isinstance(settings.input, Segments) else self._with_segments(settings)
         with replacing(self.path / CONFIG) as temporary:
             temporary.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        self.identity = identity_of(values)
 
     def resumed(self, choices: Mapping[str, Any]) -> Settings:
-        """The settings of the run in the folder; choices that disagree with them are refused."""
+        """The settings of the run in the folder; choices, or a checkpoint, that disagree with them are refused."""
         if not (self.path / CONFIG).exists():
             remedy = "Start it without `resume`."
             raise ArgumentError("resume", "find a run in `out`", f"{self.path} holds none", remedy)
@@ -106,6 +123,11 @@ class Folder:
         for name, value in known.plain().items():
             if name not in MAY_CHANGE and asked[name] != value and name in {k.replace("-", "_") for k in choices}:
                 raise ArgumentError(name, "stay what it was in a resumed run", f"it was {value!r}", "Leave it out.")
+        self.identity = identity_of(known.plain())
+        held = self._checkpoint()
+        if held is not None and (but := differences(held[2], self.identity)):
+            remedy = "Undo that, or start another run."
+            raise ArgumentError("resume", f"go on as {self.path / CHECKPOINT} was made", but, remedy)
         return make_settings({**stored, **{k: v for k, v in choices.items() if k.replace("-", "_") in MAY_CHANGE}})
 
     def save(self, state: State, history: History, names: tuple[str, ...]) -> None:
@@ -114,6 +136,7 @@ class Folder:
         arrays = {k: np.asarray(v) for k, v in state._asdict().items() if k != "memory"}
         arrays |= {f"{MEMORY}{key}": value for key, value in state.memory.items()}
         arrays |= {f"{HISTORY}.{key}": value for key, value in columns.items()}
+        arrays[IDENTITY] = np.array(json.dumps(self.identity))
         with replacing(self.path / CHECKPOINT) as temporary:
             np.savez(temporary, allow_pickle=False, **arrays)
         with replacing(self.path / HISTORY) as temporary, h5py.File(temporary, "w") as file:
@@ -125,19 +148,26 @@ class Folder:
         """The last checkpoint, if there is one."""
         for left in self.path.glob(f".*.{'[0-9a-f]' * 8}.*"):  # half a file of a process that was killed
             left.unlink(missing_ok=True)
+        held = self._checkpoint()
+        return None if held is None else held[:2]
+
+    def _checkpoint(self) -> tuple[State, History, dict[str, Any]] | None:
+        """The last checkpoint, and which run it is of; None where there is none."""
         path = self.path / CHECKPOINT
         if not path.exists():
             return None
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            memory = {k.removeprefix(MEMORY): v for k, v in arrays.items() if k.startswith(MEMORY)}
+            history = {k.removeprefix(f"{HISTORY}."): v for k, v in arrays.items() if k.startswith(f"{HISTORY}.")}
+            plain = {
+                k: arrays[k] if k in ("u", "gradient") else arrays[k].item() for k in State._fields if k != "memory"
+            }
+            return State(memory=memory, **plain), History.of(history), dict(json.loads(arrays[IDENTITY].item()))
+        except BROKEN as error:
             remedy = "Remove the file to start again."
             raise ArgumentError("resume", "find a whole checkpoint", f"{path} cannot be read", remedy) from error
-        memory = {k.removeprefix(MEMORY): v for k, v in arrays.items() if k.startswith(MEMORY)}
-        history = {k.removeprefix(f"{HISTORY}."): v for k, v in arrays.items() if k.startswith(f"{HISTORY}.")}
-        plain = {k: arrays[k] if k in ("u", "gradient") else arrays[k].item() for k in State._fields if k != "memory"}
-        return State(memory=memory, **plain), History.of(history)
 
     def finish(self, result: Mapping[str, Any], residuals: Residuals | None = None) -> None:
         """Write the residuals, where there are any, and the result."""
