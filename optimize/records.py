@@ -14,8 +14,6 @@ import io
 import json
 import math
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,10 +27,11 @@ from larndsim.detector.checks import read_yaml
 from larndsim.errors import ArgumentError
 from larndsim.io.atomic import replacing
 
-from .history import WIDE, History
+from .history import History
 from .identity import differences, identity_of
 from .methods import State
 from .residuals import Residuals
+from .run_files import read_history, read_residuals, read_result, readable
 from .settings import MAPS, Settings, make_settings
 
 CONFIG, HISTORY, CHECKPOINT, RESULT, RESIDUALS, SEGMENTS = (
@@ -46,18 +45,6 @@ CONFIG, HISTORY, CHECKPOINT, RESULT, RESIDUALS, SEGMENTS = (
 MAY_CHANGE = ("iterations", "save_freq")  # between an interrupted run and the one that goes on
 MEMORY = "memory."
 IDENTITY = "run"  # in a checkpoint: which run it is of, as JSON
-# what a file that is damaged, or another than it should be, makes its readers raise
-BROKEN = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def check_folder(argument: str, path: str | os.PathLike[str]) -> None:
@@ -156,7 +143,7 @@ class Folder:
         path = self.path / CHECKPOINT
         if not path.exists():
             return None
-        try:
+        with readable("resume", "find a whole checkpoint", path, "Remove the file to start again."):
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             memory = {k.removeprefix(MEMORY): v for k, v in arrays.items() if k.startswith(MEMORY)}
@@ -165,9 +152,6 @@ class Folder:
                 k: arrays[k] if k in ("u", "gradient") else arrays[k].item() for k in State._fields if k != "memory"
             }
             return State(memory=memory, **plain), History.of(history), dict(json.loads(arrays[IDENTITY].item()))
-        except BROKEN as error:
-            remedy = "Remove the file to start again."
-            raise ArgumentError("resume", "find a whole checkpoint", f"{path} cannot be read", remedy) from error
 
     def finish(self, result: Mapping[str, Any], residuals: Residuals | None = None) -> None:
         """Write the residuals, where there are any, and the result."""
@@ -193,14 +177,9 @@ class Run:
         self.path = Path(path)
         if not (self.path / HISTORY).exists():
             raise ArgumentError("run", "be the folder of a run", f"{path} has no {HISTORY}", "Check the path.")
-        with h5py.File(self.path / HISTORY) as file:
-            self.names = tuple(str(name) for name in file.attrs["parameters"])
-            self.history = {name: file[name][:] for name in file}
-        if not len(self.history["iteration"]):  # it failed at its start
-            self.history |= {name: np.zeros((0, len(self.names))) for name in WIDE}
-        self.settings = read_yaml(self.path / CONFIG, "config")
-        text = self.path / RESULT
-        self.result: dict[str, Any] = json.loads(text.read_text(encoding="utf-8")) if text.exists() else {}
+        self.names, self.history = read_history(self.path / HISTORY)
+        self.settings = read_yaml(self.path / CONFIG, "run")
+        self.result = read_result(self.path / RESULT, self.names)
 
     @property
     def name(self) -> str:
@@ -210,11 +189,7 @@ class Run:
     @property
     def residuals(self) -> Residuals | None:
         """The data and simulated ones at the end, where the fit is one of a likelihood."""
-        path = self.path / RESIDUALS
-        if not path.exists():
-            return None
-        with np.load(path, allow_pickle=False) as file:
-            return Residuals(**{name: file[name] for name in Residuals._fields})
+        return read_residuals(self.path / RESIDUALS)
 
     def target(self, name: str) -> float | None:
         """The true value of a parameter, where it is known."""
