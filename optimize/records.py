@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import yaml
 
@@ -26,6 +25,7 @@ from larndsim.data.segments import Segments
 from larndsim.detector.checks import read_yaml
 from larndsim.errors import ArgumentError
 from larndsim.io.atomic import replacing
+from larndsim.io.hdf5 import new_file
 
 from .history import History
 from .identity import differences, identity_of
@@ -126,7 +126,7 @@ class Folder:
         arrays[IDENTITY] = np.array(json.dumps(self.identity))
         with replacing(self.path / CHECKPOINT) as temporary:
             np.savez(temporary, allow_pickle=False, **arrays)
-        with replacing(self.path / HISTORY) as temporary, h5py.File(temporary, "w") as file:
+        with new_file(self.path / HISTORY) as file:
             file.attrs["parameters"] = list(names)
             for name, column in columns.items():
                 file.create_dataset(name, data=column)

@@ -24,8 +24,7 @@ from ..data.segment_tables import (
 )
 from ..data.segments import Segments, lengths
 from ..errors import ArgumentError
-from .atomic import replacing
-from .hdf5 import PathLike, opened
+from .hdf5 import PathLike, new_file, opened
 
 _DATASETS = ("segments", "tracks")
 _NEARBY = 64  # rows; reading so many for nothing costs less than one more access to the file
@@ -77,7 +76,7 @@ def write_segments(path: PathLike, segments: Segments, swap_xz: bool = True) -> 
     for name in ("t0", "t0_start", "t0_end"):
         table[name] = segments.t
     table["dx"] = lengths(segments)
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_file(path) as file:
         file.create_dataset("segments", data=table)
 
 
