@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from larndsim.backend import installed
 from larndsim.data.segments import concatenate
 from tests import cases
 
+ROOT = Path(__file__).resolve().parents[1]
 SEGMENT = cases.CASES["oblique"]
 PARAMETERS = cases.DETECTOR.parameters
 
@@ -169,6 +173,20 @@ def test_trees_pass_through_transformations():
     values = jax.numpy.array([0.79, 0.8])
     many = jax.vmap(lambda Ab: sim.charge(batch, PARAMETERS._replace(Ab=Ab)).charge)(values)
     np.testing.assert_allclose(many[1], outside.charge, rtol=1e-5, atol=1e-3)
+
+
+def test_a_batch_passes_through_though_jax_came_before_the_simulator():
+    pytest.importorskip("jax")
+    code = """
+import larndsim
+larndsim.value_and_grad(lambda p: p.Ab, larndsim.Parameters(), wrt="Ab", backend="jax")
+import jax
+simulator = larndsim.Simulator(backend="jax")
+batch = simulator.prepare(larndsim.generate("muons", n=1, length=1.0))
+print(jax.jit(lambda batch: simulator.charge(batch).charge.sum())(batch) > 0)
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.stdout == "True\n", result.stderr
 
 
 def test_deposits_far_apart_in_time(backend):

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-STATIC: list[type] = []  # types of what no transformation of a framework looks into
+_static: list[type] = []  # types of what no transformation of a framework looks into
+_told: list[Callable[[type], None]] = []  # the frameworks' functions that have to know them
 
 
 def static(kind: type) -> type:
     """Objects of this type pass through the transformations of a framework as they are."""
-    STATIC.append(kind)
+    _static.append(kind)
+    for tell in _told:
+        tell(kind)
     return kind
+
+
+def tell_static(tell: Callable[[type], None]) -> None:
+    """Call a framework's function for each static type: for those that are known now, and for those to come."""
+    _told.append(tell)
+    for kind in _static:
+        tell(kind)
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:

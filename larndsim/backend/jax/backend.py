@@ -12,13 +12,12 @@ import numpy as np
 
 from ...errors import ArgumentError
 from ..base import Backend, Cost, native
-from ..tree import STATIC, leaves, with_leaves
+from ..tree import leaves, tell_static, with_leaves
 from . import eviction as jax_room
 from .flags import own_flags
 from .tape import Compiled, StandIn, alone, jacobian, joined, value_and_grad
 
-for kind in STATIC:
-    jax.tree_util.register_pytree_node(kind, lambda value: ((), value), lambda value, _: value)
+tell_static(lambda kind: jax.tree_util.register_pytree_node(kind, lambda value: ((), value), lambda value, _: value))
 
 
 class JAXBackend(Backend):
