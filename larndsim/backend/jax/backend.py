@@ -11,13 +11,14 @@ import jax
 import numpy as np
 
 from ...errors import ArgumentError
-from ..base import Backend, Cost, native
+from ..base import Backend, Cost, native, switched_off
 from ..tree import leaves, tell_static, with_leaves
 from . import eviction as jax_room
 from .flags import own_flags
 from .tape import Compiled, StandIn, alone, jacobian, joined, value_and_grad
 
 tell_static(lambda kind: jax.tree_util.register_pytree_node(kind, lambda value: ((), value), lambda value, _: value))
+UNSET = 1.0  # s of compilation: what JAX keeps only takes longer, unless it is told otherwise
 
 
 class JAXBackend(Backend):
@@ -113,10 +114,17 @@ def _compiled(function: Callable[..., Any], moves: tuple[int, ...], small_loops:
 
 
 def _keep_compiled() -> None:
-    """Keep what is compiled in the cache folder of the user, for the next process, unless the user has set a folder."""
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        jax.config.update("jax_compilation_cache_dir", os.path.join(home, "larndsim", "jax"))
+    """Keep what is compiled in a folder, for the next process, unless the user has told JAX where, or not at all.
+
+    LARNDSIM_JAX_CACHE names the folder (default: larndsim/jax in the cache folder of the user).
+    """
+    told = jax.config.jax_compilation_cache_dir is not None  # type: ignore[attr-defined]
+    if told or not jax.config.jax_enable_compilation_cache or switched_off("JAX_CACHE"):  # type: ignore[attr-defined]
+        return
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = os.environ.get("LARNDSIM_JAX_CACHE") or os.path.join(home, "larndsim", "jax")
+    jax.config.update("jax_compilation_cache_dir", folder)
+    if jax.config.jax_persistent_cache_min_compile_time_secs == UNSET:  # type: ignore[attr-defined]
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 

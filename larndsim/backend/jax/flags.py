@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import jaxlib
 
+from ..base import switched_off
+
 RELEASE = ".".join(jaxlib.__version__.split(".")[:2])
 
 
@@ -34,6 +36,9 @@ FEWER = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_c
 @contextmanager
 def own_flags() -> Iterator[None]:
     """XLA reads its flags once, when JAX first looks for devices. What the user has set goes first."""
+    if switched_off("XLA_FLAGS"):
+        yield
+        return
     before = os.environ.get("XLA_FLAGS")
     os.environ["XLA_FLAGS"] = _with_own(before or "")
     try:
