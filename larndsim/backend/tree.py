@@ -6,22 +6,22 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 _static: list[type] = []  # types of what no transformation of a framework looks into
-_told: list[Callable[[type], None]] = []  # the frameworks' functions that have to know them
+_registrars: list[Callable[[type], None]] = []  # of the frameworks that have to be told of them
 
 
 def static(kind: type) -> type:
     """Objects of this type pass through the transformations of a framework as they are."""
     _static.append(kind)
-    for tell in _told:
-        tell(kind)
+    for register in _registrars:
+        register(kind)
     return kind
 
 
-def tell_static(tell: Callable[[type], None]) -> None:
-    """Call a framework's function for each static type: for those that are known now, and for those to come."""
-    _told.append(tell)
+def register_static(register: Callable[[type], None]) -> None:
+    """Have a framework register each static type: those that there are now, and those to come."""
+    _registrars.append(register)
     for kind in _static:
-        tell(kind)
+        register(kind)
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import warnings
@@ -52,18 +53,26 @@ def run_program(name: str, description: str, commands: Sequence[ModuleType], arg
 
 @contextmanager
 def plain_warnings(name: str) -> Iterator[None]:
-    """Each warning is one line on stderr, once, without the line of source that it comes from."""
+    """Each warning, of Python or of our log, is one line on stderr, once, without the source that it comes from."""
     told = set()
 
-    def show(message: Warning | str, *place: Any, **options: Any) -> None:
-        line = f"{name}: warning: {one_line(message)}"
-        if line not in told:
+    def tell(message: object) -> None:
+        if (line := f"{name}: warning: {one_line(message)}") not in told:
             told.add(line)
             print(line, file=sys.stderr)
 
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield
+    def show(message: Warning | str, *place: Any, **options: Any) -> None:
+        tell(message)
+
+    handler, logger = logging.Handler(logging.WARNING), logging.getLogger("larndsim")
+    handler.emit = lambda record: tell(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def one_line(message: object) -> str:

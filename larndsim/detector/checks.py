@@ -97,12 +97,7 @@ def read_yaml(path: PathLike, argument: str) -> dict[Any, Any]:
     text = read_text(path, argument)
     try:
         content = yaml.load(text, Loader=_Loader)
-    except (
-        yaml.YAMLError,
-        ValueError,
-        KeyError,
-        AttributeError,
-    ) as error:  # the latter three of `!!int x` and the like
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError) as error:  # all but the first of `!!int x` and such
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
         problem = f"{path} is not{line} ({getattr(error, 'problem', None) or 'unreadable'})"

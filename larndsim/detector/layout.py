@@ -6,7 +6,7 @@ Layout files give lengths in mm and positions as (drift, y, x); here they are in
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,7 +109,7 @@ def read_layout(path: PathLike) -> Layout:
     _check_keys(data, path)
     pitch = _length(data, "pixel_pitch", PITCHES, path)
     indices = _rows(data, "tile_indeces", (2, 3), path, whole=True)
-    tiles, index = list(indices), np.array(list(indices.values()), dtype=np.int64)
+    tiles, index = list(indices), _whole(indices.values())
     if index.shape[1] == 3 and len(np.unique(index[:, 0])) > 1:
         raise _error("describe one module", "its `tile_indeces` name several", path, "Write one file per module.")
     ids, tpc = np.unique(index[:, -2], return_inverse=True)
@@ -174,7 +174,7 @@ def _check_planes(layout: Layout, tiles: list[int], path: PathLike) -> None:
 def _pixel_map(data: dict[Any, Any], path: PathLike) -> tuple[np.ndarray, np.ndarray]:
     """(px, py) tables of the chip and the channel of each pixel of a tile."""
     rows = _rows(data, "chip_channel_to_position", (2,), path, whole=True)
-    key, pixel = np.array(list(rows), dtype=np.int64), np.array(list(rows.values()), dtype=np.int64)
+    key, pixel = _whole(rows), _whole(rows.values())
     if key.min() < 0 or key.max() >= 1000 * NUMBERS:
         must = f"name chips below {NUMBERS} in `chip_channel_to_position`, as 1000 chip + channel"
         raise _error(must, "others are there", path, "Correct it.")
@@ -241,9 +241,10 @@ def _rows(
     """A mapping from integers to lists of numbers (or of whole ones below NUMBERS), all of one of the given lengths."""
     rows = data[key]
     try:
-        names, values = (np.array(list(part), dtype=np.float64) for part in (rows, rows.values()))
-        ok = values.ndim == 2 and values.shape[1] in widths and np.array_equal(names, np.rint(names))
-        ok = ok and not (whole and np.any((values < 0) | (values >= NUMBERS) | (values != np.rint(values))))
+        _whole(rows)
+        values = _whole(rows.values()) if whole else np.array(list(rows.values()), dtype=np.float64)
+        ok = values.ndim == 2 and values.shape[1] in widths
+        ok = ok and not (whole and np.any((values < 0) | (values >= NUMBERS)))
     except (AttributeError, TypeError, ValueError, OverflowError):
         ok = False
     if not ok:
@@ -251,6 +252,14 @@ def _rows(
         must = f"map integers to lists of {' or '.join(map(str, widths))} numbers in `{key}`{kind}"
         raise _error(must, "it does not", path, "Correct it.")
     return rows
+
+
+def _whole(values: Iterable[Any]) -> np.ndarray:
+    """Whole numbers, or a ValueError."""
+    numbers = np.array(list(values), dtype=np.float64)
+    if not np.all((np.abs(numbers) < 2**53) & (numbers == np.rint(numbers))):
+        raise ValueError("not whole")
+    return numbers.astype(np.int64)
 
 
 def _error(must: str, but: str, path: PathLike, remedy: str) -> ArgumentError:

@@ -119,7 +119,6 @@ def _drift_lengths(properties: Properties, layouts: list[Layout]) -> np.ndarray:
     stated = None
     if "drift_length" in properties:
         stated = np.broadcast_to(properties.positive("drift_length", len(layouts)), len(layouts))
-        check_within("drift_length", stated, (0.0, LONGEST_DRIFT), "cm", properties.where)
     lengths: list[float] = []
     clashes: set[tuple[float, str, float, str]] = set()
     for module, layout in enumerate(layouts):
@@ -131,6 +130,7 @@ def _drift_lengths(properties: Properties, layouts: list[Layout]) -> np.ndarray:
         if length <= 0.0:
             remedy = f"Add it to {properties.where}."
             raise ArgumentError("drift_length", "be known", f"{layout.name} has one anode only", remedy)
+        check_within("drift_length", length, (0.0, LONGEST_DRIFT), "cm", f"{properties.where} with {layout.name}")
         lengths += [length] * layout.n_tpcs
     for clash in sorted(clashes):
         log.warning("drift_length is %g cm in %s and %g cm in %s: the layout's is used", *clash)

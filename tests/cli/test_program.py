@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,15 @@ def test_warnings_are_one_line(package, words, tmp_path):
     first, *others = result.stderr.splitlines()
     assert first.startswith(warning)
     assert len(others) == (package == "optimize")  # that there is no such file
+
+
+def test_warnings_of_the_log_are_one_line_each(capsys):
+    def run():
+        for _ in range(2):
+            logging.getLogger("larndsim.detector.loading").warning("two\n%s", "lines")
+
+    assert program(run) == 0
+    assert capsys.readouterr().err == "program: warning: two lines\n"
 
 
 @pytest.mark.parametrize("main", [larndsim.cli.main, optimize.cli.main])

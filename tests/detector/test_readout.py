@@ -153,12 +153,24 @@ def test_ndlar_channels_are_unique(sample):
         ({"chip_channel_to_position": {11000: [0.5, 0]}}, "whole ones from 0 to 999, but it does not"),
         ({"chip_channel_to_position": {10**9: [0, 0]}}, "must name chips below 1000"),
         ({"tile_indeces": {1: [1, float("nan")]}}, "must map integers to lists of 2 or 3 numbers in `tile_indeces`"),
+        ({"tile_indeces": {float("inf"): [1, 1]}}, "must map integers to lists of 2 or 3 numbers in `tile_indeces`"),
         ({"tile_indeces": {10**400: [1, 1]}}, "must map integers to lists of 2 or 3 numbers in `tile_indeces`"),
     ],
 )
 def test_refused_layouts(tiny, changes, sentence):
     with pytest.raises(ArgumentError, match=sentence):
         load_detector("module0", tiny(**changes))
+
+
+def test_anodes_that_are_far_apart(tiny, write):
+    far = {tile: [1e5 * drift, *others] for tile, (drift, *others) in TINY["tile_positions"].items()}
+    with pytest.raises(ArgumentError, match=r"`drift_length` must lie within .*, but it is 500000 in .*mine.yaml with"):
+        load_detector(write("lifetime: 2000"), tiny(tile_positions=far))
+
+
+def test_numbers_may_be_spelt_as_text(tiny):
+    detector = load_detector("module0", tiny(tile_indeces={1: ["1", "1.0e0"], 2: [1, 2], 3: [2, 1], 4: [2, 2]}))
+    assert detector.geometry.n_planes == 2
 
 
 def test_tiles_may_overlap_by_a_fraction_of_a_pixel(tiny):

@@ -12,13 +12,18 @@ import numpy as np
 
 from ...errors import ArgumentError
 from ..base import Backend, Cost, native, switched_off
-from ..tree import leaves, tell_static, with_leaves
+from ..tree import leaves, register_static, with_leaves
 from . import eviction as jax_room
 from .flags import own_flags
 from .tape import Compiled, StandIn, alone, jacobian, joined, value_and_grad
 
-tell_static(lambda kind: jax.tree_util.register_pytree_node(kind, lambda value: ((), value), lambda value, _: value))
 UNSET = 1.0  # s of compilation: what JAX keeps only takes longer, unless it is told otherwise
+
+
+@register_static
+def _register(kind: type) -> None:
+    """A type without leaves, whose value belongs to the structure of a tree."""
+    jax.tree_util.register_pytree_node(kind, lambda value: ((), value), lambda value, _: value)
 
 
 class JAXBackend(Backend):
