@@ -21,7 +21,7 @@ from benchmarks.report import Columns, ms, new_figure, number, one_line, save, t
 from benchmarks.samples import SIX, Setup, waiter
 from larndsim import Simulator
 from larndsim.backend import DIFFERENTIABLE, DTYPES, installed
-from larndsim.recorded import chips_of, recorded_of
+from larndsim.engine.recorded import chips_of, recorded_of
 from optimize.losses import Repeated, get_loss
 
 SEED = 1  # of the noise

@@ -12,8 +12,9 @@ from benchmarks.measure import Budget, Timing, in_fresh_process, timed, unit
 from benchmarks.report import Columns, ms, new_figure, number, save, table, text
 from benchmarks.samples import PLANS, Setup, muons, parts, waiter
 from larndsim import charge as stage4
-from larndsim import induction, recording
+from larndsim import induction
 from larndsim.backend import DTYPES, installed
+from larndsim.engine import recording
 
 STAGES = ("plan", "lines", "points", "arrivals", "clouds", "seen", "shown", "merged", "recorded", "charge", "hits")
 COLUMNS: Columns = {

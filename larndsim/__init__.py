@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .generate import generate  # here, because its module bears the same name
+from .generate import generate  # here, because its package bears the same name
 
 __version__ = "0.1.0"
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import eagerpy as ep
 
 from .backend.operations import constant, cut, floor, take, take_along, to_integer, with_derivative
-from .clipping import Line, clip
 from .data.batch import Bunch, Deposits, Frame, SizeClass, Window
+from .detector.clipping import Line, clip
 from .detector.parameters import Parameters
 from .drifting import drift
 from .induction import WAVEFORMS, Cloud, Tables, resolved

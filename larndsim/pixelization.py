@@ -19,9 +19,9 @@ import eagerpy as ep
 import numpy as np
 from scipy.special import ndtr
 
-from .clipping import Line, borders, clip
 from .data.batch import Frame
 from .data.segments import Segments
+from .detector.clipping import Line, borders, clip
 from .detector.geometry import Geometry
 from .drifting import RESPONSE_DISTANCE
 from .response import SPAN, TICK

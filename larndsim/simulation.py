@@ -12,27 +12,27 @@ from typing import Any
 import numpy as np
 
 from . import charge as stage4
-from . import checks, recording
 from .backend import DEFAULT, get_backend
 from .backend.operations import recomputed
-from .batching import make_batch
 from .data.batch import Batch, Fixed, Group, Members, Part
 from .data.hits import RECORDED, Hits, as_table
 from .data.segments import Segments
 from .data.waveforms import Waveforms
 from .detector import Detector, Electronics, Parameters, channel_maps, load_detector
 from .detector.mobility import drift_velocity
-from .electronics import MODELS
+from .electronics.chip import Cycle
+from .electronics.likelihood import Likelihood
+from .electronics.models import MODELS
+from .electronics.tuning import separated, settings_now, tuned
+from .engine import checks, recording
+from .engine.batch import make_batch
+from .engine.footprint import Footprint, bytes_of, footprint
+from .engine.recorded import Recorded, chips_of, known_signals, likelihood_of, log_probabilities, recorded_of
 from .errors import ArgumentError, check_choice
 from .induction import Cloud
-from .likelihood import Likelihood
-from .memory import Footprint, bytes_of, footprint
 from .quenching import RECOMBINATION
-from .recorded import Recorded, chips_of, known_signals, likelihood_of, log_probabilities, recorded_of
 from .response import TICK, Response, folded_response
-from .triggering import Cycle
 from .truth import Truth, truth_fractions
-from .tuning import separated, settings_now, tuned
 
 
 class Simulator:

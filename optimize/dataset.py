@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from larndsim.checks import checked_segments
 from larndsim.data.segments import Segments, lengths
+from larndsim.engine.checks import checked_segments
 from larndsim.errors import ArgumentError
 
 from .cuts import DEFAULT, Cuts
@@ -131,7 +131,7 @@ def _read(source: Segments | np.ndarray | PathLike, events: Iterable[int] | None
     if isinstance(source, Segments):
         segments = checked_segments(source)
     else:
-        from larndsim.io.segments import segments_from_array
+        from larndsim.data.segment_tables import segments_from_array
 
         segments = segments_from_array(np.asarray(source), swap_xz)
     if events is None:

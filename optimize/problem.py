@@ -16,9 +16,9 @@ from larndsim.backend import DIFFERENTIABLE
 from larndsim.data.waveforms import Waveforms
 from larndsim.detector import Detector, load_channel_maps
 from larndsim.detector.parameters import MAY_BE_ZERO
+from larndsim.engine.recorded import placed
 from larndsim.errors import ArgumentError, check_choice
 from larndsim.io import PacketTimes, kinds_of
-from larndsim.recorded import placed
 
 from .constraints import Constraints
 from .dataset import Dataset, load_dataset

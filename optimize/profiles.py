@@ -13,11 +13,10 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 
 from larndsim.errors import ArgumentError, check_choice
-from larndsim.io.atomic import replacing
+from larndsim.io.hdf5 import new_file
 
 from .goodness import STREAM
 from .methods import CONVERGED, RUNNING, Method, Near, State
@@ -116,7 +115,7 @@ def minimised(method: Method, objective: Objective, u: np.ndarray, most: int) ->
 
 def write_profile(path: str | os.PathLike[str], result: Profile) -> None:
     """HDF5 with one dataset per axis, `delta`, `expected`, one per refitted parameter, and the intervals."""
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_file(path) as file:
         file.attrs["parameters"] = list(result.axes)
         file.attrs["statistic"] = result.statistic
         file.attrs["remarks"] = list(result.remarks)

@@ -2,7 +2,7 @@
 
 config.yaml      all settings
 history.h5       one row per iteration, up to the last checkpoint
-checkpoint.npz   the state of the method and the history: all that the fit needs to go on
+checkpoint.npz   the state of the method and the history: all that the fit needs to go on; and whose they are
 result.json      the result, when the fit has ended
 residuals.npz    of a likelihood fit: the data and simulated ones at its end, side by side (see residuals.py)
 segments.h5      the segments, where they came from memory
@@ -14,23 +14,25 @@ import io
 import json
 import math
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import yaml
 
 from larndsim.data.segments import Segments
+from larndsim.detector.checks import read_yaml
 from larndsim.errors import ArgumentError
 from larndsim.io.atomic import replacing
+from larndsim.io.hdf5 import new_file
 
-from .history import WIDE, History
+from .history import History
+from .identity import differences, identity_of
 from .methods import State
 from .residuals import Residuals
-from .settings import MAPS, Settings, make_settings, read_yaml
+from .run_files import read_history, read_residuals, read_result, readable
+from .settings import MAPS, Settings, make_settings
 
 CONFIG, HISTORY, CHECKPOINT, RESULT, RESIDUALS, SEGMENTS = (
     "config.yaml",
@@ -42,6 +44,7 @@ CONFIG, HISTORY, CHECKPOINT, RESULT, RESIDUALS, SEGMENTS = (
 )
 MAY_CHANGE = ("iterations", "save_freq")  # between an interrupted run and the one that goes on
 MEMORY = "memory."
+IDENTITY = "run"  # in a checkpoint: which run it is of, as JSON
 
 
 def check_folder(argument: str, path: str | os.PathLike[str]) -> None:
@@ -70,6 +73,7 @@ class Folder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.identity: dict[str, Any] = {}
 
     def check_new(self, settings: Settings) -> None:
         """Refuse a folder that holds a run, a place that can be none, and settings that it could not hold."""
@@ -93,18 +97,24 @@ class Folder:
         values = settings.plain() if not isinstance(settings.input, Segments) else self._with_segments(settings)
         with replacing(self.path / CONFIG) as temporary:
             temporary.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        self.identity = identity_of(values)
 
     def resumed(self, choices: Mapping[str, Any]) -> Settings:
-        """The settings of the run in the folder; choices that disagree with them are refused."""
+        """The settings of the run in the folder; choices, or a checkpoint, that disagree with them are refused."""
         if not (self.path / CONFIG).exists():
             remedy = "Start it without `resume`."
             raise ArgumentError("resume", "find a run in `out`", f"{self.path} holds none", remedy)
-        stored = read_yaml(self.path / CONFIG)
+        stored = read_yaml(self.path / CONFIG, "config")
         known = make_settings(stored)
         asked = make_settings({**stored, **choices}).plain()
         for name, value in known.plain().items():
             if name not in MAY_CHANGE and asked[name] != value and name in {k.replace("-", "_") for k in choices}:
                 raise ArgumentError(name, "stay what it was in a resumed run", f"it was {value!r}", "Leave it out.")
+        self.identity = identity_of(known.plain())
+        held = self._checkpoint()
+        if held is not None and (but := differences(held[2], self.identity)):
+            remedy = "Undo that, or start another run."
+            raise ArgumentError("resume", f"go on as {self.path / CHECKPOINT} was made", but, remedy)
         return make_settings({**stored, **{k: v for k, v in choices.items() if k.replace("-", "_") in MAY_CHANGE}})
 
     def save(self, state: State, history: History, names: tuple[str, ...]) -> None:
@@ -113,9 +123,10 @@ class Folder:
         arrays = {k: np.asarray(v) for k, v in state._asdict().items() if k != "memory"}
         arrays |= {f"{MEMORY}{key}": value for key, value in state.memory.items()}
         arrays |= {f"{HISTORY}.{key}": value for key, value in columns.items()}
+        arrays[IDENTITY] = np.array(json.dumps(self.identity))
         with replacing(self.path / CHECKPOINT) as temporary:
             np.savez(temporary, allow_pickle=False, **arrays)
-        with replacing(self.path / HISTORY) as temporary, h5py.File(temporary, "w") as file:
+        with new_file(self.path / HISTORY) as file:
             file.attrs["parameters"] = list(names)
             for name, column in columns.items():
                 file.create_dataset(name, data=column)
@@ -124,19 +135,23 @@ class Folder:
         """The last checkpoint, if there is one."""
         for left in self.path.glob(f".*.{'[0-9a-f]' * 8}.*"):  # half a file of a process that was killed
             left.unlink(missing_ok=True)
+        held = self._checkpoint()
+        return None if held is None else held[:2]
+
+    def _checkpoint(self) -> tuple[State, History, dict[str, Any]] | None:
+        """The last checkpoint, and which run it is of; None where there is none."""
         path = self.path / CHECKPOINT
         if not path.exists():
             return None
-        try:
+        with readable("resume", "find a whole checkpoint", path, "Remove the file to start again."):
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            remedy = "Remove the file to start again."
-            raise ArgumentError("resume", "find a whole checkpoint", f"{path} cannot be read", remedy) from error
-        memory = {k.removeprefix(MEMORY): v for k, v in arrays.items() if k.startswith(MEMORY)}
-        history = {k.removeprefix(f"{HISTORY}."): v for k, v in arrays.items() if k.startswith(f"{HISTORY}.")}
-        plain = {k: arrays[k] if k in ("u", "gradient") else arrays[k].item() for k in State._fields if k != "memory"}
-        return State(memory=memory, **plain), History.of(history)
+            memory = {k.removeprefix(MEMORY): v for k, v in arrays.items() if k.startswith(MEMORY)}
+            history = {k.removeprefix(f"{HISTORY}."): v for k, v in arrays.items() if k.startswith(f"{HISTORY}.")}
+            plain = {
+                k: arrays[k] if k in ("u", "gradient") else arrays[k].item() for k in State._fields if k != "memory"
+            }
+            return State(memory=memory, **plain), History.of(history), dict(json.loads(arrays[IDENTITY].item()))
 
     def finish(self, result: Mapping[str, Any], residuals: Residuals | None = None) -> None:
         """Write the residuals, where there are any, and the result."""
@@ -162,14 +177,9 @@ class Run:
         self.path = Path(path)
         if not (self.path / HISTORY).exists():
             raise ArgumentError("run", "be the folder of a run", f"{path} has no {HISTORY}", "Check the path.")
-        with h5py.File(self.path / HISTORY) as file:
-            self.names = tuple(str(name) for name in file.attrs["parameters"])
-            self.history = {name: file[name][:] for name in file}
-        if not len(self.history["iteration"]):  # it failed at its start
-            self.history |= {name: np.zeros((0, len(self.names))) for name in WIDE}
-        self.settings = read_yaml(self.path / CONFIG)
-        text = self.path / RESULT
-        self.result: dict[str, Any] = json.loads(text.read_text(encoding="utf-8")) if text.exists() else {}
+        self.names, self.history = read_history(self.path / HISTORY)
+        self.settings = read_yaml(self.path / CONFIG, "run")
+        self.result = read_result(self.path / RESULT, self.names)
 
     @property
     def name(self) -> str:
@@ -179,11 +189,7 @@ class Run:
     @property
     def residuals(self) -> Residuals | None:
         """The data and simulated ones at the end, where the fit is one of a likelihood."""
-        path = self.path / RESIDUALS
-        if not path.exists():
-            return None
-        with np.load(path, allow_pickle=False) as file:
-            return Residuals(**{name: file[name] for name in Residuals._fields})
+        return read_residuals(self.path / RESIDUALS)
 
     def target(self, name: str) -> float | None:
         """The true value of a parameter, where it is known."""

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from larndsim import Segments
-from larndsim.checks import check_accuracy
 from larndsim.detector import Detector
 from larndsim.detector.parameters import ELECTRONIC, check_name
 from larndsim.electronics import MODELS
+from larndsim.engine.checks import check_accuracy
+from larndsim.engine.footprint import bytes_of
 from larndsim.errors import ArgumentError, check_choice
 from larndsim.io.packet_hits import EVENTS, TIMES
-from larndsim.memory import bytes_of
 from larndsim.quenching import RECOMBINATION
 
 from .cuts import OPEN, PARTS, make_cuts

@@ -7,11 +7,10 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 
 from larndsim.errors import ArgumentError
-from larndsim.io.atomic import replacing
+from larndsim.io.hdf5 import new_file
 
 from .problem import make_problem
 from .settings import make_settings
@@ -79,7 +78,7 @@ def scan(
 
 def write_scan(path: str | os.PathLike[str], result: Scan) -> None:
     """HDF5 with one dataset per axis, `loss` and `gradient`."""
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_file(path) as file:
         file.attrs["parameters"] = list(result.axes)
         for name, values in result.axes.items():
             file.create_dataset(f"axes/{name}", data=values)

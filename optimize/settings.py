@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from larndsim.backend import DEFAULT, DIFFERENTIABLE
+from larndsim.detector.checks import read_yaml
 from larndsim.errors import ArgumentError, did_you_mean
 from larndsim.io.packet_hits import EVENTS, TIMES
 from larndsim.quenching import RECOMBINATION
@@ -27,7 +26,6 @@ from .methods import METHODS, SCHEDULES
 from .objective import MODES
 from .refusals import FITTABLE, check_settings
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAPS = ("thresholds", "gains", "pedestals", "references", "bad_channels")  # files of channels
 FILES = ("input", "input_target", "data", "detector", "layout", *MAPS)
 LARGE_STEPS = ("fisher", "gauss-newton")
@@ -184,19 +182,6 @@ def _of_kind(name: str, value: Any) -> Any:
     if one is None or isinstance(value, bool):
         return value
     return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, one) else value
-
-
-def read_yaml(path: str | os.PathLike[str], argument: str = "config") -> dict[str, Any]:
-    """A YAML file of names and values, named by an argument."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = yaml.load(file, Loader=LOADER)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = "cannot be read" if isinstance(error, OSError) else "is not YAML"
-        raise ArgumentError(argument, "be a YAML file", f"{path} {reason}", "Check the path.") from error
-    if not isinstance(content, dict):
-        raise ArgumentError(argument, "hold lines of `name: value`", f"{path} does not")
-    return content
 
 
 def _with_rates(values: dict[str, Any]) -> dict[str, Any]:

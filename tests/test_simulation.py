@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from larndsim.backend import installed
 from larndsim.data.segments import concatenate
 from tests import cases
 
+ROOT = Path(__file__).resolve().parents[1]
 SEGMENT = cases.CASES["oblique"]
 PARAMETERS = cases.DETECTOR.parameters
 
@@ -85,6 +90,23 @@ def test_segments_are_checked(field, value):
         sim.prepare(SEGMENT._replace(**{field: np.array([value])}))
 
 
+@pytest.mark.parametrize("field,value", [("x_start", 1e38), ("z_end", -1e7), ("t", 1e14), ("dE", 1e38), ("dEdx", 1e30)])
+def test_huge_segments_are_refused(field, value):
+    sim = Simulator(cases.DETECTOR, backend="numpy")
+    both = concatenate(SEGMENT, SEGMENT._replace(**{field: np.array([value])}))
+    with pytest.raises(ArgumentError, match=rf"`segments.{field}` must lie within \S+ \S+ of zero, but .* in row 1"):
+        sim.prepare(both)
+
+
+@pytest.mark.parametrize("change", [{"x_end": 1e6, "z_start": -1e6}, {"t": -1e13}, {"dE": 1e9}, {"dEdx": 1e15}])
+def test_the_largest_segments_are_simulated(change, backend, dtype):
+    """Without warnings, and to finite numbers."""
+    sim = Simulator(cases.DETECTOR, backend=backend, dtype=dtype)
+    batch = sim.prepare(SEGMENT._replace(**{name: np.array([value]) for name, value in change.items()}))
+    assert np.isfinite(sim.backend.numpy(sim.charge(batch).charge)).all()
+    assert np.isfinite(sim.hits(batch).numpy()["tick"]).all()
+
+
 def test_traced_values_outside_the_plan_become_nan(differentiable_backend):
     if differentiable_backend == "torch":
         from torch.func import grad as derivative
@@ -153,6 +175,20 @@ def test_trees_pass_through_transformations():
     np.testing.assert_allclose(many[1], outside.charge, rtol=1e-5, atol=1e-3)
 
 
+def test_a_batch_passes_through_though_jax_came_before_the_simulator():
+    pytest.importorskip("jax")
+    code = """
+import larndsim
+larndsim.value_and_grad(lambda p: p.Ab, larndsim.Parameters(), wrt="Ab", backend="jax")
+import jax
+simulator = larndsim.Simulator(backend="jax")
+batch = simulator.prepare(larndsim.generate("muons", n=1, length=1.0))
+print(jax.jit(lambda batch: simulator.charge(batch).charge.sum())(batch) > 0)
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.stdout == "True\n", result.stderr
+
+
 def test_deposits_far_apart_in_time(backend):
     """A late decay: as if it were an event of its own, however late, with the hits of its pixels counted on."""
     sim = Simulator(cases.DETECTOR, backend=backend, electronics="clocked")
@@ -195,6 +231,17 @@ def test_absurd_values_are_refused(name, value):
         sim.prepare(cases.CASES["oblique"], PARAMETERS._replace(**{name: value}))
 
 
+def test_pixels_without_a_response_are_refused():
+    def simulator(pitch):
+        geometry = cases.GEOMETRY._replace(pitch=np.full(2, pitch))
+        return Simulator(dataclasses.replace(cases.DETECTOR, geometry=geometry), backend="numpy")
+
+    widest = simulator(0.495)
+    assert np.isfinite(widest.charge(widest.prepare(SEGMENT)).charge).all()
+    with pytest.raises(ArgumentError, match=r"`detector` must have pixels of 0.495 cm at most, .* its pitch is 0.5 cm"):
+        simulator(0.5).prepare(SEGMENT)
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -206,7 +253,7 @@ def test_absurd_values_are_refused(name, value):
 )
 def test_flags_of_the_user_go_first_and_are_left_as_they_are(given, monkeypatch):
     pytest.importorskip("jax")
-    from larndsim.backend.jax_flags import own_flags
+    from larndsim.backend.jax.flags import own_flags
 
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     if given is not None:
@@ -233,10 +280,10 @@ def test_flags_of_the_user_go_first_and_are_left_as_they_are(given, monkeypatch)
 def test_flags_that_a_release_does_not_know_are_not_given(release, given, own, monkeypatch):
     """XLA would end the process."""
     pytest.importorskip("jax")
-    from larndsim.backend import jax_flags
+    from larndsim.backend.jax import flags
 
-    monkeypatch.setattr(jax_flags, "RELEASE", release)
-    added = jax_flags._with_own(given).removeprefix(given).split()
+    monkeypatch.setattr(flags, "RELEASE", release)
+    added = flags._with_own(given).removeprefix(given).split()
     assert [next(name for name in ("ynn", "triton") if name in flag) for flag in added] == own
 
 

@@ -46,10 +46,10 @@ def get_backend(name: str = DEFAULT, device: str = "cpu", dtype: str = "float32"
         raise ArgumentError(
             "backend", "be installed", f"{name} is not", f"Install it with: pip install 'larndsim[{name}]'."
         )
-    module = importlib.import_module(f".{name}_backend", __name__)
+    module = importlib.import_module(f".{name}.backend", __name__)
     return getattr(module, _CLASSES[name])(device, dtype)
 
 
 def widest_dtype(name: str) -> str:
     """The widest precision of a framework as it is set now (JAX computes in float64 only where that is enabled)."""
-    return importlib.import_module(f".{name}_backend", __name__).widest_dtype()
+    return importlib.import_module(f".{name}.backend", __name__).widest_dtype()

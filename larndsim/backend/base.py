@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -23,7 +24,7 @@ LARGE_PIECE = 2**22  # bytes
 class Cost(NamedTuple):
     """How many numbers a framework holds at a peak, measured with `python -m benchmarks memory`.
 
-    Each times those in the arrays of the size classes (`larndsim.memory.Numbers`).
+    Each times those in the arrays of the size classes (`larndsim.engine.footprint.Numbers`).
     """
 
     rows: float  # in the whole batch: its hits, and the loss on them
@@ -142,12 +143,18 @@ class Backend(ABC):
         return np.dtype(bool) if array.dtype.kind == "b" else np.dtype("int32" if array.itemsize <= 4 else "int64")
 
 
+def switched_off(effect: str) -> bool:
+    """Whether the user has set LARNDSIM_<EFFECT>=0: the library then does without this effect on the whole process."""
+    return os.environ.get(f"LARNDSIM_{effect}") == "0"
+
+
 def with_free_memory(function: Callable[..., Any], *trees: Any) -> Any:
     """Call a function when what is free has been given back to the system, as large pieces are from now on at once.
 
-    The GNU library would keep ever larger ones for later.
+    The GNU library would keep ever larger ones for later. What the user has told it goes first.
     """
-    if library := _gnu_library():
+    told = "MALLOC_MMAP_THRESHOLD_" in os.environ or "malloc.mmap_threshold" in os.environ.get("GLIBC_TUNABLES", "")
+    if not told and (library := _gnu_library()):
         library.mallopt(OWN_PIECE, LARGE_PIECE)
     give_back()
     return function(*trees)
@@ -160,8 +167,8 @@ def give_back() -> None:
 
 
 def _gnu_library() -> Any:
-    """The C library, if it is the GNU one, whose memory can be steered."""
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    """The C library, if it is the GNU one, whose memory can be steered, and the user lets us."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" and not switched_off("MALLOC") else None
     return library if hasattr(library, "malloc_trim") else None
 
 

@@ -13,14 +13,14 @@ import eagerpy as ep
 
 from .tree import leaves, map_leaves, with_leaves
 
-_MODULES = {"NumPyTensor": "numpy_operations", "PyTorchTensor": "torch_operations", "JAXTensor": "jax_operations"}
+_MODULES = {"NumPyTensor": "numpy", "PyTorchTensor": "torch", "JAXTensor": "jax"}
 
 FAR = 30.0  # square of the distance from which on a bell is held
 HELD = 1.0001 * math.exp(-FAR)  # what it is there, and no more
 
 
 def _native(tensor: Any) -> ModuleType:
-    return importlib.import_module(f".{_MODULES[type(tensor).__name__]}", __package__)
+    return importlib.import_module(f".{_MODULES[type(tensor).__name__]}.operations", __package__)
 
 
 def batched_matmul(a: Any, b: Any) -> Any:

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-STATIC: list[type] = []  # types of what no transformation of a framework looks into
+_static: list[type] = []  # types of what no transformation of a framework looks into
+_registrars: list[Callable[[type], None]] = []  # of the frameworks that have to be told of them
 
 
 def static(kind: type) -> type:
     """Objects of this type pass through the transformations of a framework as they are."""
-    STATIC.append(kind)
+    _static.append(kind)
+    for register in _registrars:
+        register(kind)
     return kind
+
+
+def register_static(register: Callable[[type], None]) -> None:
+    """Have a framework register each static type: those that there are now, and those to come."""
+    _registrars.append(register)
+    for kind in _static:
+        register(kind)
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__
 from ..errors import ArgumentError
@@ -33,18 +36,48 @@ def run_program(name: str, description: str, commands: Sequence[ModuleType], arg
     try:
         try:
             arguments = parser.parse_args(argv)
-            return arguments.run(arguments) or DONE
+            with plain_warnings(name):
+                return arguments.run(arguments) or DONE
         finally:
             sys.stdout.flush()  # so that a closed pipe is noticed here
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: drop the rest quietly
         return BROKEN_PIPE
     except (ArgumentError, OSError) as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{name}: {one_line(error)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+@contextmanager
+def plain_warnings(name: str) -> Iterator[None]:
+    """Each warning, of Python or of our log, is one line on stderr, once, without the source that it comes from."""
+    told = set()
+
+    def tell(message: object) -> None:
+        if (line := f"{name}: warning: {one_line(message)}") not in told:
+            told.add(line)
+            print(line, file=sys.stderr)
+
+    def show(message: Warning | str, *place: Any, **options: Any) -> None:
+        tell(message)
+
+    handler, logger = logging.Handler(logging.WARNING), logging.getLogger("larndsim")
+    handler.emit = lambda record: tell(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def one_line(message: object) -> str:
+    """A message without its line breaks."""
+    return " ".join(str(message).split())
 
 
 def _parser(name: str, description: str, commands: Sequence[ModuleType]) -> Parser:

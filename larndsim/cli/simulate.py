@@ -13,8 +13,8 @@ import sys
 from typing import Any
 
 from ..backend import DEFAULT
+from ..engine.footprint import bytes_of
 from ..errors import ArgumentError, check_choice, did_you_mean
-from ..memory import bytes_of
 from .values import assignment, events_of, number_of, parameters_of, seed_of
 
 EXAMPLE = "larndsim simulate muons.h5 hits.h5 --detector module0 --electronics clocked --seed 1 --set Ab=0.81"
@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Simulate, and say what came out."""
-    from ..streaming import simulate_file
+    from .streaming import simulate_file
 
     options = merged(arguments)
     simulator = make_simulator(options)
@@ -169,7 +169,7 @@ def make_simulator(options: dict[str, Any]) -> Any:
     import larndsim
 
     from ..detector import load_channel_maps
-    from ..streaming import BASE, LEAST
+    from .streaming import BASE, LEAST
 
     detector = larndsim.load_detector(options["detector"], layout=options["layout"])
     maps = load_channel_maps({name.replace("-", "_"): options[name] for name in MAPS}, detector)
@@ -183,7 +183,7 @@ def make_simulator(options: dict[str, Any]) -> Any:
 
 def make_run(options: dict[str, Any], simulator: Any) -> Any:
     """What to simulate, and how."""
-    from ..streaming import FORMATS, Run
+    from .streaming import FORMATS, Run
 
     check_choice("format", options["format"], FORMATS)
     return Run(

@@ -12,9 +12,9 @@ DIGITS = 20  # more than any number here has
 
 def parameters_of(nominal: Any, values: dict[str, Any], bounds: Mapping[str, Any]) -> Any:
     """The nominal parameters with the given values, each within reason."""
-    from ..checks import check_range, check_value
     from ..detector.checks import as_number
     from ..detector.parameters import check_name
+    from ..engine.checks import check_range, check_value
 
     for name, value in values.items():
         check_name(str(name), "set")
@@ -34,7 +34,7 @@ def assignment(text: str) -> tuple[str, str]:
 
 def seed_of(options: dict[str, Any]) -> int | None:
     """The seed of the noise; None without noise, and where it is integrated over."""
-    from ..electronics import MODELS
+    from ..electronics.models import MODELS
 
     noise, seed, model = options["noise"], options["seed"], MODELS[options["electronics"]]
     for name in ("seed", "noise"):

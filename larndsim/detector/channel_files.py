@@ -272,6 +272,8 @@ def _read_json(path: PathLike) -> Any:
         return json.loads(read_text(path, "path"), object_pairs_hook=lambda pairs: _each_once(pairs, path))
     except json.JSONDecodeError as error:
         raise _error("be a JSON file", f"line {error.lineno}: {error.msg}", path, "Correct that line.") from error
+    except RecursionError as error:
+        raise _error("be a JSON file", "it is nested too deeply", path, "Correct the file.") from error
 
 
 def _each_once(pairs: list[tuple[str, Any]], path: PathLike) -> dict[str, Any]:

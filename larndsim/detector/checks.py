@@ -16,14 +16,32 @@ from ..errors import ArgumentError, did_you_mean
 
 PathLike = str | os.PathLike[str]
 
+# What no detector reaches: numbers would overflow, or maps of pixels and waveforms take all memory.
+FURTHEST = 1e6  # cm, of any place from the origin
+LONGEST_DRIFT = 1e4  # cm
+DEEPEST = 20  # lists and mappings within each other: files that are meant have four at most
+
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Reads YAML (with the C parser where there is one: ten times faster), but `1:40` is text.
 
-    To YAML 1.1 it is the number 100, in base 60.
+    To YAML 1.1 it is the number 100, in base 60. What is nested deeply is refused: the parser calls itself for each
+    level, until the process dies.
     """
+
+    depth = 0
+
+    def descend_resolver(self, *place: Any) -> None:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.MarkedYAMLError(problem=f"lists and mappings are nested more than {DEEPEST} deep")
+        super().descend_resolver(*place)
+
+    def ascend_resolver(self) -> None:
+        self.depth -= 1
+        super().ascend_resolver()
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -55,6 +73,15 @@ def check_sign(name: str, value: Any, where: str = "", zero: bool = False) -> No
         raise ArgumentError(name, must, f"it is {value}{place}", "Correct its sign or its value.")
 
 
+def check_within(name: str, value: Any, limits: tuple[float, float], unit: str, where: str) -> None:
+    """Refuse a value (or any of several) that no detector has."""
+    low, high = limits
+    values = np.atleast_1d(value)
+    if len(wrong := values[~((values >= low) & (values <= high))]):
+        must, but = f"lie within {low:g} and {high:g} {unit}", f"it is {wrong[0]:g} in {where}"
+        raise ArgumentError(name, must, but, "Correct it.")
+
+
 def read_text(path: PathLike, argument: str) -> str:
     """The text of a file, or one sentence that says why there is none."""
     try:
@@ -67,9 +94,10 @@ def read_text(path: PathLike, argument: str) -> str:
 
 def read_yaml(path: PathLike, argument: str) -> dict[Any, Any]:
     """The mapping that a YAML file holds."""
+    text = read_text(path, argument)
     try:
-        content = yaml.load(read_text(path, argument), Loader=_Loader)
-    except yaml.YAMLError as error:
+        content = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError) as error:  # all but the first of `!!int x` and such
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
         problem = f"{path} is not{line} ({getattr(error, 'problem', None) or 'unreadable'})"

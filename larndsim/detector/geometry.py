@@ -9,6 +9,8 @@ import numpy as np
 
 from .layout import Layout, planes
 
+ROUNDED = 1.0  # cm by which files may let TPCs overlap: that of ND-LAr gives modules of 100.8 cm a place each 100 cm
+
 
 class Geometry(NamedTuple):
     """One entry per pixel plane (= TPC). Axis: (plane,). Lengths in cm.
@@ -100,6 +102,20 @@ def plane_of(geometry: Geometry, x: np.ndarray, y: np.ndarray, z: np.ndarray, ma
             inside &= found[near] < 0
             found[near[inside]] = plane
     return found.reshape(x.shape)
+
+
+def overlapping(geometry: Geometry) -> tuple[int, int] | None:
+    """Two planes whose TPCs share space, if there are any.
+
+    Two of one module may that face each other: where the detector file does not know it well, the cathode is not thin.
+    """
+    boxes = _boxes(geometry, -0.5 * ROUNDED)
+    for plane, (low, high) in enumerate(boxes):
+        shared = np.all((boxes[plane + 1 :, 0] < high) & (boxes[plane + 1 :, 1] > low), axis=1)
+        facing = (geometry.module == geometry.module[plane]) & (geometry.direction != geometry.direction[plane])
+        if len(others := np.flatnonzero(shared & ~facing[plane + 1 :])):
+            return plane, plane + 1 + int(others[0])
+    return None
 
 
 def _boxes(geometry: Geometry, reach: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -13,10 +14,10 @@ import numpy as np
 
 from ..errors import ArgumentError, did_you_mean
 from .builtin import BUILTIN, module0_layout
-from .checks import PathLike, describe_unknown, read_yaml
+from .checks import LONGEST_DRIFT, PathLike, check_within, describe_unknown, read_yaml
 from .detector import Detector
 from .electronics import DIGITISATIONS, MAY_BE_ZERO, TEXT, UNIFORM, Electronics
-from .geometry import build_geometry
+from .geometry import Geometry, build_geometry, overlapping
 from .layout import Layout, planes, read_layout
 from .mobility import drift_velocity
 from .parameters import BOUNDS, PHYSICAL, SIGNED, Parameters, electronic_bounds
@@ -24,6 +25,7 @@ from .properties import ELECTRONICS, KNOWN, Properties, sort_keys
 
 log = logging.getLogger(__name__)
 
+MOST_PIXELS = 10**8  # of all TPCs together
 HOLD_CLOCKS = 3  # clocks that pass before the hold delay of the files begins
 
 
@@ -39,10 +41,12 @@ def load_detector(detector: PathLike = "module0", layout: PathLike | Sequence[Pa
     static = properties.positive("vdrift_static", len(layouts)) if "vdrift_static" in properties else parameters.vdrift
     window = properties.interval("time_interval") if "time_interval" in properties else (0.0, 200.0)
     electronics = _electronics(properties, len(layouts))
+    geometry = build_geometry(layouts, _offsets(properties, layouts), _drift_lengths(properties, layouts))
+    _check_geometry(geometry, properties)
     return Detector(
         name=Path(detector).stem,
         parameters=parameters,
-        geometry=build_geometry(layouts, _offsets(properties, layouts), _drift_lengths(properties, layouts)),
+        geometry=geometry,
         electronics=electronics,
         layouts=tuple(layouts),
         io_groups=_io_groups(properties, layouts),
@@ -126,10 +130,23 @@ def _drift_lengths(properties: Properties, layouts: list[Layout]) -> np.ndarray:
         if length <= 0.0:
             remedy = f"Add it to {properties.where}."
             raise ArgumentError("drift_length", "be known", f"{layout.name} has one anode only", remedy)
+        check_within("drift_length", length, (0.0, LONGEST_DRIFT), "cm", f"{properties.where} with {layout.name}")
         lengths += [length] * layout.n_tpcs
     for clash in sorted(clashes):
         log.warning("drift_length is %g cm in %s and %g cm in %s: the layout's is used", *clash)
     return np.array(lengths)
+
+
+def _check_geometry(geometry: Geometry, properties: Properties) -> None:
+    """Refuse pixels whose maps take all memory, and modules at the same place."""
+    if (pixels := math.prod(geometry.shape)) > MOST_PIXELS:
+        but = f"{geometry.n_planes} TPCs have {pixels:.3g}, as many each as the largest"
+        raise properties.error("detector", f"have {MOST_PIXELS:g} pixels at most", but, "Leave out modules.")
+    if pair := overlapping(geometry):
+        modules = geometry.module[list(pair)] + 1
+        key = next((name for name in ("tpc_offsets", "tpc_centers") if name in properties), "layout")
+        but = f"TPCs {pair[0] + 1} and {pair[1] + 1}, of modules {modules[0]} and {modules[1]}, overlap"
+        raise properties.error(key, "give each TPC a place of its own", but, "Correct it.")
 
 
 def _parameters(properties: Properties, n_modules: int) -> Parameters:

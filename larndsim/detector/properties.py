@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError
-from .checks import as_number, check_sign
+from .checks import FURTHEST, as_number, check_sign, check_within
 from .parameters import PHYSICAL
 
 PARAMETERS = {name: name for name in PHYSICAL} | {"e_field": "eField"}
@@ -104,7 +104,9 @@ class Properties:
         if not ok:
             must = "list positions [drift, y, x] in cm"
             raise self.error(key, must, f"it is {rows!r}", "Write one position per line.")
-        return np.array([[as_number(key, number, self.where) for number in reversed(row)] for row in rows])
+        places = np.array([[as_number(key, number, self.where) for number in reversed(row)] for row in rows])
+        check_within(key, places, (-FURTHEST, FURTHEST), "cm", self.where)
+        return places
 
     def word(self, name: str, choices: Iterable[str]) -> str:
         """One of a few words."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from ..errors import ArgumentError
 
 _REMEDY = "Choose a file in a folder that you can write to."
+_FULL, _FULL_REMEDY = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Make room, or choose a file on another disk."
 
 
 @contextmanager
@@ -30,7 +32,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ArgumentError("path", "be a file that can be written", f"{path}: {reason}", _REMEDY) from error
+        remedy = _FULL_REMEDY if error.errno in _FULL else _REMEDY
+        raise ArgumentError("path", "be a file that can be written", f"{path}: {reason}", remedy) from error
 
 
 def _checked_target(path: str | os.PathLike[str]) -> Path:

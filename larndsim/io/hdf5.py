@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import traceback
@@ -13,9 +14,53 @@ import h5py
 import numpy as np
 
 from ..errors import ArgumentError
+from .atomic import replacing
 
 PathLike = str | os.PathLike[str]
 _ROWS_PER_CHUNK = 4096
+
+
+class Output(io.FileIO):
+    """A file that HDF5 writes through: `h5py.File(Output(path, "w+"), "w")`.
+
+    HDF5 does not survive a full disk, neither when it closes a file nor when the process ends. So it is told that all
+    is well, and the error is raised by `check`, and when this file closes.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while len(rest) and self.error is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return self.tell() if size is None else size
+
+    def check(self) -> None:
+        """Raise the error that there was."""
+        if self.error is not None:
+            raise self.error
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        self.check()
+
+
+@contextmanager
+def new_file(path: PathLike) -> Iterator[h5py.File]:
+    """An HDF5 file to write to, which takes the place of `path` when the block succeeds."""
+    with replacing(path) as temporary, Output(temporary, "w+") as output, h5py.File(output, "w") as file:
+        yield file
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.hits import HIT_FIELDS, PREDICTED_FIELDS
 from .atomic import replacing
-from .hdf5 import PathLike, append, growing, opened, read_attributes, table_of, write_attributes
+from .hdf5 import Output, PathLike, append, growing, opened, read_attributes, table_of, write_attributes
 
 # One row per hit and segment behind it: `hit` is the row in the table `hits`; the fractions of a hit sum to one.
 TRUTH_FIELDS = [("hit", np.int64), ("event", np.int64), ("segment_id", np.int64), ("fraction", np.float64)]
@@ -37,7 +37,8 @@ class HitsWriter:
 
     def __enter__(self) -> HitsWriter:
         with ExitStack() as stack:
-            self._file = stack.enter_context(h5py.File(stack.enter_context(replacing(self.path)), "w"))
+            self._output = stack.enter_context(Output(stack.enter_context(replacing(self.path)), "w+"))
+            self._file = stack.enter_context(h5py.File(self._output, "w"))
             write_attributes(self._file, self.attributes)
             self._hits = growing(self._file, "hits", np.dtype(self.fields))
             self._truth = growing(self._file, "mc_hits_assn", _TRUTH)
@@ -57,6 +58,7 @@ class HitsWriter:
             truth["hit"] += len(self._hits)
             append(self._truth, truth)
         append(self._hits, hits)
+        self._output.check()
 
 
 def read_hits(path: PathLike, events: Iterable[int] | int | None = None) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from ..detector import Detector, pixel_centre
 from ..errors import ArgumentError
 from .atomic import replacing
-from .hdf5 import PathLike, append, growing, opened, table_of, write_attributes
+from .hdf5 import Output, PathLike, append, growing, opened, table_of, write_attributes
 
 VERSION = "2.4"
 WRAP = 2**31  # clock ticks
@@ -64,10 +64,10 @@ class PacketsWriter:
 
     def __enter__(self) -> PacketsWriter:
         with ExitStack() as stack:
-            temporary = stack.enter_context(replacing(self.path))
-            temporary.unlink()  # larpix-control makes the file itself
-            self._format.to_file(str(temporary), [], version=VERSION, workers=1)
-            self._file = stack.enter_context(h5py.File(temporary, "a"))
+            self._output = stack.enter_context(Output(stack.enter_context(replacing(self.path)), "w+"))
+            self._format.to_file(self._output, [], version=VERSION, workers=1)
+            self._output.check()
+            self._file = stack.enter_context(h5py.File(self._output, "a"))
             write_attributes(self._file, self.attributes)
             self._truth = growing(self._file, "mc_packets_assn", ASSOCIATION)
             self._stack = stack.pop_all()
@@ -91,6 +91,7 @@ class PacketsWriter:
         association = _associations(len(hits), hits["event"], truth)[order]
         append(self._file["packets"], np.concatenate([heads, packets]))
         append(self._truth, np.concatenate([_associations(len(heads)), association]))
+        self._output.check()
 
     def _heads(self, tick: int) -> np.ndarray:
         """A timestamp and a trigger packet per io group for an event that begins at a tick."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from larndsim.detector.checks import read_yaml
 from larndsim.errors import ArgumentError
 
 from ..cuts import OPEN
-from ..settings import KEYS, read_yaml
+from ..settings import KEYS
 
 
 def add_choices(parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = ()) -> None:
@@ -22,7 +23,7 @@ def add_choices(parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = ()
 
 def choices_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """The choices that were made: those of the file, overridden by the flags."""
-    stored = {} if arguments.config is None else read_yaml(arguments.config)
+    stored = {} if arguments.config is None else read_yaml(arguments.config, "config")
     values = {str(key).replace("-", "_"): value for key, value in stored.items()}
     given = {name: getattr(arguments, name, None) for name in KEYS}
     for name, value in given.items():

@@ -19,8 +19,8 @@ import numpy as np
 
 from larndsim.backend import Backend, leaves
 from larndsim.data.hits import HIT_FIELDS
+from larndsim.engine.shapes import FINE_LADDER, LADDER, on_ladder
 from larndsim.errors import ArgumentError
-from larndsim.size_classes import FINE_LADDER, LADDER, on_ladder
 
 # What LArPix resolves: the noise of a reset and of a digitisation make some 1000 electrons; on the slope at the
 # threshold these are some 3 clock ticks, in which electrons drift 0.05 cm.

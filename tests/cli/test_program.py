@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,35 @@ def test_codes_of_a_run(capsys):
 def test_errors_are_one_sentence(capsys, error, code, sentence):
     assert program(raising(error)) == code
     assert capsys.readouterr().err == sentence + "\n"
+
+
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [
+        ("larndsim", "generate muons {0}/out.h5 --n 1 --detector {0}/mine.yaml"),
+        ("optimize", "forecast {0}/none.h5 --params Ab --detector {0}/mine.yaml"),
+    ],
+)
+def test_warnings_are_one_line(package, words, tmp_path):
+    (tmp_path / "mine.yaml").write_text("lifetme: 2000\n")
+    call = [sys.executable, "-m", package, *words.format(tmp_path).split()]
+    result = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+    name = {"larndsim": "larndsim", "optimize": "larndsim-optimize"}[package]
+    warning = (
+        f"{name}: warning: Unknown keys in {tmp_path}/mine.yaml are not used: `lifetme` (did you mean `lifetime`?)"
+    )
+    first, *others = result.stderr.splitlines()
+    assert first.startswith(warning)
+    assert len(others) == (package == "optimize")  # that there is no such file
+
+
+def test_warnings_of_the_log_are_one_line_each(capsys):
+    def run():
+        for _ in range(2):
+            logging.getLogger("larndsim.detector.loading").warning("two\n%s", "lines")
+
+    assert program(run) == 0
+    assert capsys.readouterr().err == "program: warning: two lines\n"
 
 
 @pytest.mark.parametrize("main", [larndsim.cli.main, optimize.cli.main])

@@ -114,6 +114,7 @@ def test_sample_bad_channels(sample):
     ("text", "sentence"),
     [
         ("{", "must be a JSON file, but line 1"),
+        ("[" * 100_000, "must be a JSON file, but it is nested too deeply"),
         ("[]", 'must map "io_group-io_channel-chip" to lists of channels'),
         ('{"1-1-11": 3}', "to lists of channels"),
         ('{"1-1-11": ["a"]}', "to lists of channels"),
@@ -223,6 +224,7 @@ def test_channels_that_a_file_of_ids_leaves_out(detector, write):
     [
         ("[]", r'must map unique ids to {"pedestal_mv": ...} in mV, but it holds a list'),
         ("{", "must be a JSON file, but line 1"),
+        ("[" * 100_000, "must be a JSON file, but it is nested too deeply"),
         ('{"100101100": 3}', "but 100101100 has 3"),
         ('{"100101100": {}}', "but 100101100 has {}"),
         ('{"100101100": {"pedestal_mv": "a"}}', "but 100101100 has"),

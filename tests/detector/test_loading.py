@@ -194,6 +194,20 @@ def test_unknown_keys_are_reported_once(write):
         ("tpc_offsets: []", "Argument `tpc_offsets` must list positions"),
         ("tpc_centers: [[0, 0, 0]]", r"Argument `tpc_centers` must list one position per TPC \(2\)"),
         (FOUR_MODULES + "tpc_centers: [[0, 0, 0]]", "Argument `tpc_offsets` must be given without `tpc_centers`"),
+        (
+            "tpc_offsets: [[1e9, 0, 0]]",
+            r"`tpc_offsets` must lie within -1e\+06 and 1e\+06 cm, but it is 1e\+09 in .*yaml",
+        ),
+        ("tpc_offsets: [[.nan, 0, 0]]", "Argument `tpc_offsets` must be a number, but it is nan"),
+        ("drift_length: 1e9", "Argument `drift_length` must lie within 0 and 10000 cm"),
+        (
+            "tpc_offsets: [[0, 0, 0], [99, 0, 0], [20, 0, 0]]",
+            "`tpc_offsets` must give each TPC a place of its own, but TPCs 1 and 5, of modules 1 and 3, overlap in",
+        ),
+        (
+            f"tpc_offsets: {[[100 * module, 0, 0] for module in range(1300)]}",
+            r"must have 1e\+08 pixels at most, but 2600 TPCs have 1.02e\+08",
+        ),
         ("module_to_io_groups: {1: [1]}", "Argument `module_to_io_groups` must list the io groups"),
         (FOUR_MODULES + "module_to_io_groups: {1: [1, 2]}", "Argument `module_to_io_groups` must list the io groups"),
         ("module_to_io_groups: 7", "Argument `module_to_io_groups` must list the io groups"),
@@ -201,12 +215,25 @@ def test_unknown_keys_are_reported_once(write):
         ("", "Argument `detector` must be a YAML file of keys and values"),
         ("a: [1\nb: 2", "Argument `detector` must be a YAML file, but .*mine.yaml is not at line 2"),
         ("a: !!python/object:os.system {}", "Argument `detector` must be a YAML file"),
+        ("a: !!int x", "Argument `detector` must be a YAML file"),
+        ("a: 2020-02-31", "Argument `detector` must be a YAML file"),
+        ("a: " + "9" * 5000, "Argument `detector` must be a YAML file"),
     ],
 )
 def test_refused_values(write, text, sentence):
     with pytest.raises(ArgumentError, match=sentence) as caught:
         load_detector(write(text))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("argument", ["detector", "layout"])
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ("{a: ", "}"), ("? ", "")])
+@pytest.mark.parametrize("depth", [21, 1000, 100_000])
+def test_deeply_nested_files(write, argument, begin, end, depth):
+    """The parser would end the process."""
+    path = write(f"pixel_pitch: {begin * depth}{end * depth}\n" if end else begin * depth)
+    with pytest.raises(ArgumentError, match=f"Argument `{argument}` must be a YAML file, but .* nested more than 20"):
+        load_detector(**{argument: path})
 
 
 def test_shifts_may_be_negative(write):
@@ -221,6 +248,12 @@ def test_unknown_detector(source):
     assert repr(str(source)) in str(caught.value)
     if source == "modul0":
         assert "Did you mean `module0`?" in str(caught.value)
+
+
+def test_modules_may_overlap_as_files_round(write):
+    assert load_detector(write("tpc_offsets: [[0, 0, 0], [60, 0, 0]]")).geometry.n_planes == 4
+    with pytest.raises(ArgumentError, match="a place of its own"):
+        load_detector(write("tpc_offsets: [[0, 0, 0], [59, 0, 0]]"))
 
 
 def test_layouts_must_fit(write, sample):

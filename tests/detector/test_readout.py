@@ -19,6 +19,11 @@ TINY = {  # one module of two TPCs with two tiles each, of 2 x 3 pixels; the sec
 }
 
 
+def place(x):
+    """The places of the tiny layout's tiles, with the second, to the right of the first, at `x` (mm)."""
+    return TINY["tile_positions"] | {2: [-50, 0, x]}
+
+
 @pytest.fixture
 def tiny(write):
     """A function that writes the tiny layout with some of its entries changed, or left out (None)."""
@@ -125,11 +130,52 @@ def test_ndlar_channels_are_unique(sample):
         ({"tile_chip_to_io": {1: {11: 1001}}}, "must map every tile's chips to io channels"),
         ({"tile_chip_to_io": dict.fromkeys(range(1, 5), 5)}, "must map every tile's chips to io channels"),
         ({"tile_chip_to_io": {tile: {} for tile in range(1, 5)}}, "must map every tile's chips to io channels"),
+        ({"tile_chip_to_io": {tile: {11: 10**10} for tile in range(1, 5)}}, "or to numbers that none has"),
+        ({"tile_chip_to_io": {tile: {10**9: 1001} for tile in range(1, 5)}}, "or to numbers that none has"),
+        ({"tile_chip_to_io": {tile: {11: 1} for tile in range(1, 5)}}, "or to numbers that none has"),
+        ({"pixel_pitch": 1e-6}, "Argument `pixel_pitch` must lie within 0.1 and 100 mm, but it is 1e-06 in .*yaml"),
+        ({"pixel_pitch": 1e6}, r"Argument `pixel_pitch` must lie within 0.1 and 100 mm, but it is 1e\+06"),
+        (
+            {"pixel_pitch": 0.1, "tile_positions": place(x=5e5)},
+            r"have at most 1e\+07 pixels per TPC, .* has 5000102 x 3",
+        ),
+        (
+            {"tile_positions": place(x=1e9)},
+            r"`tile_positions\[2\]` must lie within -1e\+07 and 1e\+07 mm, but it is 1e\+09",
+        ),
+        ({"tile_positions": place(x=float("nan"))}, r"Argument `tile_positions\[2\]` must .*, but it is nan in .*yaml"),
+        ({"tile_positions": place(x=float("inf"))}, r"Argument `tile_positions\[2\]` must .*, but it is inf in .*yaml"),
+        ({"tile_positions": place(x=-10)}, "must have tiles side by side, but tiles 1 and 2 overlap in .*layout.yaml"),
+        ({"tile_positions": place(x=4)}, "must have tiles side by side, but tiles 1 and 2 overlap"),
+        ({"tpc_centers": {1: [0, 0, 0], 2: [0, float("nan"), 0]}}, r"Argument `tpc_centers\[2\]` must lie within"),
+        ({"drift_length": 1e9}, "Argument `drift_length` must lie within 0 and 100000 mm"),
+        ({"chip_channel_to_position": {11000: [10**9, 0]}}, "whole ones from 0 to 999, but it does not"),
+        ({"chip_channel_to_position": {11000: [0.5, 0]}}, "whole ones from 0 to 999, but it does not"),
+        ({"chip_channel_to_position": {10**9: [0, 0]}}, "must name chips below 1000"),
+        ({"tile_indeces": {1: [1, float("nan")]}}, "must map integers to lists of 2 or 3 numbers in `tile_indeces`"),
+        ({"tile_indeces": {float("inf"): [1, 1]}}, "must map integers to lists of 2 or 3 numbers in `tile_indeces`"),
+        ({"tile_indeces": {10**400: [1, 1]}}, "must map integers to lists of 2 or 3 numbers in `tile_indeces`"),
     ],
 )
 def test_refused_layouts(tiny, changes, sentence):
     with pytest.raises(ArgumentError, match=sentence):
         load_detector("module0", tiny(**changes))
+
+
+def test_anodes_that_are_far_apart(tiny, write):
+    far = {tile: [1e5 * drift, *others] for tile, (drift, *others) in TINY["tile_positions"].items()}
+    with pytest.raises(ArgumentError, match=r"`drift_length` must lie within .*, but it is 500000 in .*mine.yaml with"):
+        load_detector(write("lifetime: 2000"), tiny(tile_positions=far))
+
+
+def test_numbers_may_be_spelt_as_text(tiny):
+    detector = load_detector("module0", tiny(tile_indeces={1: ["1", "1.0e0"], 2: [1, 2], 3: [2, 1], 4: [2, 2]}))
+    assert detector.geometry.n_planes == 2
+
+
+def test_tiles_may_overlap_by_a_fraction_of_a_pixel(tiny):
+    detector = load_detector("module0", tiny(tile_positions=place(x=7)))
+    assert detector.geometry.shape == (2, 4, 3)
 
 
 def test_unknown_key_of_a_layout(tiny):

@@ -252,6 +252,17 @@ def test_values_that_are_negative(tmp_path, field):
         list(parts)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("y_start", 1e38), ("x_end", -1e7), ("dE", 1e10), ("dEdx", 1e16), ("t", 1e14)]
+)
+def test_values_that_are_huge(field, value):
+    rows = table(events=range(30), more=[("t", "f8")])
+    rows[field][20:] = value
+    sentence = rf"`{field}` within 1e\+\d\d \S+ of zero in every row, but it has 10 other rows, the first .* row 20"
+    with pytest.raises(ArgumentError, match=sentence):
+        segments_from_array(rows)
+
+
 def test_output_that_cannot_be_written(tmp_path):
     segments = larndsim.generate("muons", n=1)
     with pytest.raises(ArgumentError, match="existing folder"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import larndsim
 import optimize
 from larndsim import ArgumentError
+from larndsim.detector.checks import read_yaml
 from optimize.methods import METHODS
 from optimize.records import Folder, Run
-from optimize.settings import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 TWO = ["Ab", "lifetime"]
@@ -84,7 +86,7 @@ def test_the_folder(segments_file, tmp_path):
     result = optimize.fit(segments_file, TWO, out=tmp_path / "run", **CHOICES)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"config.yaml", "history.h5", "checkpoint.npz", "result.json"}
-    config = read_yaml(tmp_path / "run" / "config.yaml")
+    config = read_yaml(tmp_path / "run" / "config.yaml", "config")
     assert config["params"] == TWO
     assert config["input"] == str(segments_file)
     run = Run(tmp_path / "run")
@@ -119,6 +121,73 @@ def test_refusals(segments_file, segments, tmp_path):
         optimize.fit(segments_file, TWO, out=tmp_path / "b", data=np.zeros(1), cuts="none")
     (run / "checkpoint.npz").write_bytes(b"PK\x03\x04 broken")
     with pytest.raises(ArgumentError, match="cannot be read"):
+        optimize.fit(out=run, resume=True)
+
+
+@pytest.fixture(scope="module")
+def begun(segments_file, tmp_path_factory):
+    """A run of one step, with an input of its own."""
+    folder = tmp_path_factory.mktemp("begun")
+    shutil.copy(segments_file, folder / "own.h5")
+    optimize.fit(folder / "own.h5", TWO, out=folder / "run", **{**CHOICES, "iterations": 1})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"params": ["kb", "lifetime"]}, '`params` was ["Ab", "lifetime"] and is ["kb", "lifetime"]'),
+        ({"seed": 2, "loss": "hits"}, '`seed` was 1 and is 2, `loss` was "waveform" and is "hits"'),
+        ({"set_init": {"Ab": 0.85}}, '`set_init` was {} and is {"Ab": 0.85}'),
+        ({"detector": "own.yaml"}, '`detector` was "module0" and is a file'),
+        ({"input": "other.h5"}, "the content of `input` was another"),
+        ({"input": "none.h5"}, '`input` was a file and is "none.h5"'),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused(change, sentence, begun, tmp_path, monkeypatch):
+    run = shutil.copytree(begun / "run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("lifetime: 2200\n")
+    larndsim.write_segments(tmp_path / "other.h5", larndsim.generate("muons", seed=9, length=6.0))
+    settings = read_yaml(run / "config.yaml", "config")
+    (run / "config.yaml").write_text(yaml.safe_dump(settings | change))
+    before = (run / "checkpoint.npz").read_bytes()
+    with pytest.raises(ArgumentError) as error:
+        optimize.fit(out=run, resume=True, iterations=20)
+    assert str(error.value).startswith(f"Argument `resume` must go on as {run}/checkpoint.npz was made, but ")
+    assert sentence in str(error.value)
+    assert (run / "checkpoint.npz").read_bytes() == before
+
+
+def test_a_checkpoint_of_another_version_is_refused(begun, monkeypatch):
+    monkeypatch.setattr(larndsim, "__version__", "9.9")
+    with pytest.raises(ArgumentError, match=r'but `version` was ".*" and is "9\.9"'):
+        optimize.fit(out=begun / "run", resume=True)
+
+
+def test_what_does_not_decide_the_steps_may_change(begun, tmp_path):
+    """The files may have moved, too."""
+    run = shutil.copytree(begun / "run", tmp_path / "run")
+    moved = shutil.copy(begun / "own.h5", tmp_path / "moved.h5")
+    change = {"input": str(moved), "iterations": 20, "save_freq": 3, "errors": False, "toys": 5}
+    (run / "config.yaml").write_text(yaml.safe_dump(read_yaml(run / "config.yaml", "config") | change))
+    result = optimize.fit(out=run, resume=True)
+    assert result.converged
+    assert np.isnan(result.covariance).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 broken", "foreign", "array", "half"])
+def test_a_broken_checkpoint_is_one_sentence(content, begun, tmp_path):
+    run = shutil.copytree(begun / "run", tmp_path / "run")
+    path = run / "checkpoint.npz"
+    if content == "foreign":
+        np.savez_compressed(path, u=np.zeros(2))
+    elif content == "array":
+        with open(path, "wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content == "half" else content)
+    with pytest.raises(ArgumentError, match=r"must find a whole checkpoint, but .*checkpoint\.npz cannot be read"):
         optimize.fit(out=run, resume=True)
 
 

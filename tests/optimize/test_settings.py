@@ -286,7 +286,7 @@ def test_a_value_of_the_wrong_kind_is_refused_in_a_sentence(name, method):
         ({"references": np.ones(3)}, "`references` must be the name of a file"),
         ({"pedestals": 3}, "`pedestals` must be the name of a file"),
         ({"data": []}, "`data` must be the name of a file"),
-        ({"params": "no.yaml"}, "`params` must be a YAML file, but no.yaml cannot be read"),
+        ({"params": "no.yaml"}, "`params` must be a file that can be read, but no.yaml: No such file"),
     ],
 )
 def test_kinds(choices, sentence):

@@ -1,0 +1,48 @@
+"""Files that HDF5 writes."""
+
+from __future__ import annotations
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+from larndsim.errors import ArgumentError
+from larndsim.io.hdf5 import Output, append, growing, new_file
+
+
+def fill(file, parts=20):
+    """Write more than HDF5 keeps in its caches."""
+    table = growing(file, "table", np.float64)
+    for part in range(parts):
+        append(table, np.full(10_000, part, dtype=np.float64))
+    file.attrs["done"] = True
+
+
+def test_an_output_is_what_hdf5_would_have_written(tmp_path):
+    with h5py.File(tmp_path / "direct.h5", "w") as file:
+        fill(file)
+    with new_file(tmp_path / "through.h5") as file:
+        fill(file)
+    assert (tmp_path / "through.h5").read_bytes() == (tmp_path / "direct.h5").read_bytes()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_told_when_the_output_closes():
+    with pytest.raises(OSError, match="No space left"), Output("/dev/full", "w+") as output:
+        with h5py.File(output, "w") as file:
+            fill(file)
+        with pytest.raises(OSError, match="No space left"):
+            output.check()
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(Output, "error", OSError(28, "No space left on device"))
+    (tmp_path / "out.h5").write_text("old")
+    with (
+        pytest.raises(ArgumentError, match=r"out\.h5: No space left on device\. Make room, or choose"),
+        new_file(tmp_path / "out.h5") as file,
+    ):
+        fill(file)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
