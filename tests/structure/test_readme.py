@@ -35,3 +35,13 @@ def test_block_runs(language, text, tmp_path, monkeypatch):
     calls = [[sys.executable, "-c", text]] if language == "python" else [command(x) for x in text.splitlines() if x]
     for call in calls:
         subprocess.run(call, cwd=tmp_path, check=True)
+
+
+LINK = re.compile(r"\]\(([^)#:]+)\)")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = LINK.findall(page.read_text(encoding="utf-8"))
+    assert not [link for link in links if not (page.parent / link).exists()]
