@@ -15,7 +15,6 @@ from .tree import leaves, map_leaves, with_leaves
 
 _MODULES = {"NumPyTensor": "numpy", "PyTorchTensor": "torch", "JAXTensor": "jax"}
 
-FAR_OFF = 1e9  # more than anything that is compared with it
 FAR = 30.0  # square of the distance from which on a bell is held
 HELD = 1.0001 * math.exp(-FAR)  # what it is there, and no more
 
@@ -65,29 +64,6 @@ def laid_out(parts: list[Any], firsts: tuple[Any, ...], rows: int) -> Any:
     """
     firsts = tuple(first.raw if isinstance(first, ep.Tensor) else first for first in firsts)
     return ep.astensor(_native(parts[0]).laid_out([part.raw for part in parts], firsts, rows))
-
-
-def add_windows(values: Any, first: Any, size: int) -> Any:
-    """Windows (n, width, columns) added up where each begins, `first` (n,), in an array of zeros (size, columns)."""
-    return ep.astensor(_native(values).add_windows(values.raw, first.raw, size))
-
-
-def windows(values: Any, first: Any, width: int) -> Any:
-    """The transposed of `add_windows`: rows of `values` (size, columns) from `first` (n,) on -> (n, width, columns)."""
-    return ep.astensor(_native(values).windows(values.raw, first.raw, width))
-
-
-def least(values: Any, owner: Any, count: int) -> Any:
-    """The least of the `values` (n,) of each `owner` (n,), of which there are `count`; FAR_OFF where there is none.
-
-    Without gradient.
-    """
-    return ep.astensor(_native(values).least(values.raw, owner.raw, count, FAR_OFF))
-
-
-def most(values: Any, owner: Any, count: int) -> Any:
-    """The largest of them, likewise; -FAR_OFF where there is none."""
-    return -1.0 * least(-1.0 * values, owner, count)
 
 
 def bell(x: Any) -> Any:
@@ -184,10 +160,10 @@ class Derived(NamedTuple):
     """
 
     value: Callable[..., tuple[Any, tuple]]  # (*tensors) -> a tensor, and tensors that are kept for the derivative
-    jvp: Callable[..., Any]  # (tensors, kept, *steps) -> how the value moves; directions come first in the axes
-    vjp: Callable[..., tuple]  # (tensors, kept, slope, wanted) -> slopes by the tensors; the transposed of `jvp`
+    push: Callable[..., Any]  # (tensors, kept, *steps) -> how the value moves; directions come first in the axes
+    pull: Callable[..., tuple]  # (tensors, kept, slope, wanted) -> slopes by the tensors; the transposed of `push`
     movers: int  # how many those few are
-    again: bool = True  # whether `jvp` and `vjp` look at the tensors, or need only what is kept
+    again: bool = True  # whether `push` and `pull` look at the tensors, or need only what is kept
 
 
 def with_derivative(derived: Derived, *tensors: Any) -> Any:

@@ -43,7 +43,7 @@ class Frame(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """The pixels of a chunk. Axis: (pixel,). NumPy arrays, identifiers as in the segments."""
+    """The pixels of a size class, without its padding. Axis: (pixel,). NumPy arrays, identifiers as in the segments."""
 
     event: Any
     plane: Any
@@ -54,56 +54,68 @@ class Pixels(NamedTuple):
     burst: Any  # number of that burst within the event
 
 
-class Chunk(NamedTuple):
-    """Whole pixels of one resolution that are computed at once: tiles of nodes, rows of bins, blocks of ticks.
+class Bunch(NamedTuple):
+    """Nodes of the pixels of some size classes, one class after the other: they drift together. Axis: (node,).
 
-    A node is a quadrature point of a segment. A tile has up to as many nodes as its second axis, of one pixel, in the
-    order in which they arrive; a group of nodes that spreads over several windows of bins makes as many tiles. A row is
-    a block of ticks in which charge arrives at a pixel. The waveform of a pixel takes more blocks than it has rows: it
-    is seen before and after it arrives. Padding repeats what is there, with a weight of zero.
+    A node is a quadrature point of a segment. Padding repeats a real one.
     """
 
-    line: Any  # (line,) index of each segment that has nodes here
-    module: Any  # (line,) its module
-    segment: Any  # (node,) which of these the node lies on; flat, as the next three
+    segment: Any  # index of the node's segment
     position: Any  # 0..1 along the part of the segment within its TPC
     x: Any  # cm, the centre of the pixel in the frame of the node's segment
     y: Any
-    weight: Any  # (tile, node) share of the charge of its segment that a node stands for
-    pixel: Any  # (tile,) which of the chunk
-    window: Any  # (tile,) number of its window among those of its group
-    latest: Any  # (tile,) last bin of its pixel at which the first window of its group may begin
-    first_bin: Any  # (tile,) where the bins of its pixel begin among those of all rows
-    row_pixel: Any  # (row,) which pixel of the chunk
-    row_block: Any  # (row,) block at which what is seen of it begins
-    row_ended: Any  # (block,) the last row of its pixel that has ended before it
-    ended: Any  # (block,) 1 where there is one, else 0
-    block_pixel: Any  # (block,) which pixel of the chunk
-    block_tick: Any  # (block,) its first tick, from the first of its pixel
-    first_block: Any  # (pixel,)
-    ticks: Any  # (pixel,) how many ticks its blocks have
 
 
-class Part(NamedTuple):
-    """Chunks whose gradient is taken at once, as many as the memory holds. One entry per chunk in each."""
+class SizeClass(NamedTuple):
+    """Pixels of about equal size, padded to one shape. Axes: (pixel, node), (bin,)."""
 
-    chunks: tuple[Chunk, ...]
-    responses: tuple[Any, ...]  # of their resolution and pitch, folded
-    recorders: tuple[Any, ...]  # what stands behind their pixels
+    weight: Any  # share of the charge of its segment that a node stands for; zero for padding
+    times: Any  # (bin,) us, bins of arrival time of the signal's own, moving window
+
+
+class Window(NamedTuple):
+    """What holds the signals of a group for all parameters within bounds. Axes: (row,), (tick,)."""
+
+    first_tick: Any  # where the window of each pixel starts
+    ticks: Any  # 0, 1, ... of it
+
+
+class Group(NamedTuple):
+    """Size classes whose pixels are recorded together."""
+
+    classes: tuple[int, ...]  # those with the longest signals first
+    firsts: tuple[int, ...]  # row of the group where each begins; the padding of the one before ends there
+    size: int  # pixels
+    pixels: Pixels  # of all rows: the padding at the end repeats the last
+
+
+class Place(NamedTuple):
+    """Where the nodes of a size class are."""
+
+    bunch: int
+    first: int  # node of it
 
 
 class Members(NamedTuple):
-    """Who the pixels of a part are. Axis: (pixel,) of each chunk, without its padding."""
+    """Who the pixels of a part are."""
 
-    pixels: tuple[Pixels, ...]
-    rows: tuple[Any, ...]  # of each chunk those with padding: pixels that noise is drawn for
-    blocks: tuple[Any, ...]  # of each chunk, where its waveforms are: `electronics.chip.Blocks` of NumPy
-    first: int  # number of its first pixel in the batch
+    pixels: tuple[Pixels, ...]  # of each size class
+    places: tuple[Place, ...]  # of each size class
+    groups: tuple[Group, ...]
+    first: int = 0  # number of its first pixel in the batch
 
-    @property
-    def counts(self) -> list[int]:
-        """Pixels of each chunk."""
-        return [len(pixels.ix) for pixels in self.pixels]
+
+class Part(NamedTuple):
+    """Pixels that are simulated at once, as many as the memory holds.
+
+    One entry per size class in `classes` and `responses`, one per group of them in `windows` and `recorders`.
+    """
+
+    bunches: tuple[Bunch, ...]
+    classes: tuple[SizeClass, ...]
+    responses: tuple[Any, ...]
+    windows: tuple[Window, ...]
+    recorders: tuple[Any, ...]  # what stands behind the pixels of each group
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +125,8 @@ class Fixed:
     members: tuple[Members, ...]  # of each part
     limits: np.ndarray  # (parameter, 2) lowest and highest value that the plan holds for, in the order of `Parameters`
     padding: float  # share of the work that is done on padding
-    pixels: Pixels  # of all chunks, in the order of what `Simulator.charge` returns
+    pixels: Pixels  # of all classes, in the order of what `Simulator.charge` returns
     slots: Slots  # of what `Simulator.hits` returns
-    ticks: int  # of the windows that hold all signals
 
 
 class Batch(NamedTuple):
@@ -132,5 +143,12 @@ class Batch(NamedTuple):
         return self.deposits
 
     def all_pixels(self) -> Pixels:
-        """The pixels of all chunks, in the order of what `Simulator.charge` returns."""
+        """The pixels of all classes, in the order of what `Simulator.charge` returns."""
         return self.fixed.pixels
+
+
+def joined(parts: tuple[Pixels, ...]) -> Pixels:
+    """All pixels of the parts, one after the other."""
+    none = np.zeros(0, dtype=np.int64)
+    nothing = Pixels(none, none, none, none, np.zeros(0), none, none)
+    return Pixels._make(np.concatenate(columns) for columns in zip(nothing, *parts, strict=True))

@@ -19,49 +19,8 @@ from typing import Any, NamedTuple
 import eagerpy as ep
 import numpy as np
 
-from ..backend.operations import least, scan_while, take, to_integer, to_real
+from ..backend.operations import first_true, scan_while, take_along, to_real
 from ..detector import Electronics
-
-
-class Blocks(NamedTuple):
-    """Where the waveforms of some pixels are: in blocks of ticks, those of a pixel one after the other.
-
-    So waveforms of any lengths make one array (block, tick). Ticks are counted from the first of each pixel.
-    """
-
-    pixel: Any  # (block,)
-    tick: Any  # (block,) its first tick
-    first: Any  # (pixel,) first block
-    ticks: Any  # (pixel,) how many ticks its blocks have
-
-    def places(self, column: Any, length: int) -> Any:
-        """Where some columns of each pixel (pixel, m) are in the flat waveforms, of blocks of some `length`.
-
-        The first one for what is before it, the last one for what is after.
-        """
-        inside = ep.minimum(ep.maximum(column, 0), ep.expand_dims(self.ticks, 1) - 1)
-        return ep.expand_dims(self.first * length, 1) + inside
-
-
-class Waveform(NamedTuple):
-    """Cumulative charge, and where it is."""
-
-    charge: Any  # (block, tick) electrons
-    blocks: Blocks
-
-    @classmethod
-    def of_rows(cls, charge: Any) -> Waveform:
-        """Waveforms of one length, (pixel, tick): each is a block."""
-        row = ep.arange(charge, charge.shape[0])
-        return cls(charge, Blocks(row, 0 * row, row, 0 * row + charge.shape[1]))
-
-    def at(self, column: Any) -> Any:
-        """What is in some columns, (pixel, m), that need not be there."""
-        return take(self.charge.reshape((-1,)), self.blocks.places(column, self.charge.shape[1]))
-
-    def rows(self, columns: int) -> Any:
-        """The waveforms of all pixels, so many ticks of each, (pixel, tick); each stays as it ends."""
-        return self.at(ep.expand_dims(ep.arange(self.charge, columns), 0) + 0 * ep.expand_dims(self.blocks.first, 1))
 
 
 class Cycle(NamedTuple):
@@ -106,33 +65,20 @@ class Shot(NamedTuple):
     details: Any
 
 
-# level, first tick alive -> the first column that reaches the level, or one beyond all; whether there is one
-Find = Callable[[Any, Any], tuple[Any, Any]]
+# level, first tick alive -> the first column that reaches the level, or their number
+Find = Callable[[Any, Any], Any]
 
 
-def finder(waveform: Waveform, comparator: Comparator) -> Find:
+def finder(charge: Any, comparator: Comparator) -> Find:
     """The comparator of each pixel."""
-    charge, blocks = waveform
-    pixels, length = blocks.first.shape[0], charge.shape[1]
-    ticks = ep.expand_dims(blocks.tick, 1) + ep.expand_dims(ep.arange(charge, length), 0)
-    ticks = to_real(ticks, charge)
-
-    def of_block(values: Any) -> Any:
-        return ep.expand_dims(take(values, blocks.pixel), 1)
-
+    ticks = ep.expand_dims(to_real(ep.arange(charge, charge.shape[1]), charge), 0)
     seen = charge if comparator.noise is None else charge + comparator.noise.comparator
-    seen = ep.where(ticks < of_block(comparator.until), seen, -np.inf)
+    seen = ep.where(ticks < ep.expand_dims(comparator.until, 1), seen, -np.inf)
 
-    def find(level: Any, first: Any) -> tuple[Any, Any]:
-        fires = (seen >= of_block(level)).logical_and(ticks >= of_block(first))
-        column = least(ep.where(fires, ticks, NEVER).min(axis=1), blocks.pixel, pixels)
-        fired = column < NEVER
-        return to_integer(ep.where(fired, column, to_real(blocks.ticks, column))), fired
+    def find(level: Any, first: Any) -> Any:
+        return first_true((seen >= ep.expand_dims(level, 1)).logical_and(ticks >= ep.expand_dims(first, 1)))
 
     return find
-
-
-NEVER = 1e9  # ticks
 
 
 def attempts(read: Callable[[Any, Any], Reading], comparator: Comparator, cycle: Cycle) -> Shot:
@@ -174,6 +120,11 @@ def moved_up(choice: Any, values: Any) -> Any:
     As a sum, not a product of matrices, which frameworks round as they are told.
     """
     return (ep.expand_dims(choice, 3) * ep.expand_dims(values, 1)).sum(axis=2)
+
+
+def columns_of(charge: Any, index: Any) -> Any:
+    """Columns of the waveform (pixel, m): the first for what is before it, the last for what is after."""
+    return take_along(charge, within(index, charge.shape[1]))
 
 
 def within(index: Any, columns: int) -> Any:

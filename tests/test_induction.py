@@ -10,41 +10,16 @@ import pytest
 
 from larndsim.backend import get_backend
 from larndsim.backend.operations import with_derivative
-from larndsim.charge import Cloud, Folded
-from larndsim.data.batch import Chunk
-from larndsim.engine.waveforms import _waveforms
-from larndsim.response import Sampling
+from larndsim.induction import WAVEFORMS, Cloud, Tables
+from larndsim.response import SPAN
 
 SHAPE = 3, 5
-SAMPLING = Sampling(0.1, 240, 48)
-WAVEFORMS = _waveforms(SAMPLING)
+BLOCKS = 3
 MOVING = [Cloud(*flags) for flags in itertools.product((True, False), repeat=6) if any(flags)]
-
-
-def chunk_of(weight) -> Chunk:
-    """Three tiles on two pixels; the first pixel has two rows, the other three."""
-    none = np.zeros(0)
-    return Chunk(
-        *(none,) * 6,
-        weight=weight,
-        pixel=np.array([0, 0, 1]),
-        window=none,
-        latest=none,
-        first_bin=none,
-        row_pixel=np.array([0, 0, 1, 1, 1]),
-        row_block=np.array([0, 1, 11, 12, 13]),
-        row_ended=np.array([0] * 11 + [2] * 11 + [3]),
-        ended=np.array([0.0] * 10 + [1.0] + [0.0] * 10 + [1.0] * 2),
-        block_pixel=np.array([0] * 11 + [1] * 12),
-        block_tick=none,
-        first_block=np.array([0, 11]),
-        ticks=np.array([352, 384]),
-    )
 
 
 @pytest.fixture(scope="module")
 def arrays():
-    """Clouds; and what stays as it is: bins and begins of the tiles, the chunk, the response."""
     rng = np.random.default_rng(5)
     clouds = Cloud(
         x=rng.uniform(-0.4, 0.4, SHAPE),
@@ -54,21 +29,21 @@ def arrays():
         arrival=rng.uniform(1.5, 3.5, SHAPE),
         variance_t=rng.uniform(0.01, 0.06, SHAPE),
     )
-    response = Folded(
-        points=rng.uniform(0.0, 0.2, (1, 6)),
-        basis=rng.uniform(0.0, 1.0, (6, 4)),
-        mixing=rng.uniform(-1.0, 1.0, (16, 2)),
-        gather=rng.uniform(-1.0, 1.0, (16 * 2, 5)),
-        show=rng.uniform(-1.0, 1.0, (5, SAMPLING.span)),
-        mean=np.zeros(SAMPLING.span),
+    tables = Tables(
+        start=np.array([10.0, 11.0, 12.0]),
+        weight=rng.uniform(0.2, 1.0, SHAPE),
+        times=0.1 * np.arange(BLOCKS * 16),
+        points=rng.uniform(0.0, 0.2, (6, 1)),
+        basis=rng.uniform(0.0, 1.0, (4, 6)),
+        mixing=rng.uniform(-1.0, 1.0, (2, 16)),
+        gather=rng.uniform(-1.0, 1.0, (2 * 16, 5)),
+        show=rng.uniform(-1.0, 1.0, (5, SPAN)),
         kernel_variance=np.array(0.005),
         smallest=np.array([np.sqrt(0.002), 0.015]),  # some of the clouds are narrower
-        times=0.2 * np.arange(24),
     )
     assert 0 < (clouds.variance_T < 0.002).sum() < clouds.charge.size
     assert 0 < (clouds.variance_t < 0.02).sum() < clouds.charge.size
-    chunk = chunk_of(rng.uniform(0.2, 1.0, SHAPE))
-    return clouds, (np.array([3, 8, 32]), np.array([1.0, 1.1, 0.9]), *chunk, *response)
+    return clouds, tables
 
 
 def differentiated(backend, arrays, moving):
@@ -80,8 +55,8 @@ def differentiated(backend, arrays, moving):
     steps = [rng.normal(size=SHAPE) * array if moves else None for array, moves in zip(arrays[0], moving, strict=True)]
     slope = rng.normal(size=value.shape)
     given = [None if step is None else ep.astensor(native.asarray(step[None])) for step in steps]
-    moved = WAVEFORMS.jvp(tuple(tensors), tuple(kept), *given)[0].numpy()
-    pulled = WAVEFORMS.vjp(tuple(tensors), tuple(kept), ep.astensor(native.asarray(slope)), tuple(moving))
+    moved = WAVEFORMS.push(tuple(tensors), tuple(kept), *given)[0].numpy()
+    pulled = WAVEFORMS.pull(tuple(tensors), tuple(kept), ep.astensor(native.asarray(slope)), tuple(moving))
     return steps, moved, slope, [None if one is None else one.numpy() for one in pulled]
 
 
