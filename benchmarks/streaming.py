@@ -78,7 +78,7 @@ def command(source: Path, target: Path, options: argparse.Namespace) -> list[str
 def killed(source: Path, target: Path, options: argparse.Namespace) -> bool:
     """Start the command, and kill it some time after it has begun to write; False if it had ended by then."""
     process = subprocess.Popen(command(source, target, options), stdout=subprocess.DEVNULL)
-    while process.poll() is None and not any(path.stat().st_size for path in _unfinished(target)):
+    while process.poll() is None and not _unfinished(target):
         time.sleep(0.1)
     time.sleep(options.after)
     ended = process.poll() is not None
