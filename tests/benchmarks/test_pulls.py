@@ -15,7 +15,7 @@ from benchmarks.__main__ import main
 from benchmarks.closure import sample
 from benchmarks.corners import CORNERS, TARGET, compared, design, jobs_of, verdict
 from benchmarks.pull_plots import drawn
-from benchmarks.pull_statistics import by_parameter, objections, of_all, toys_of
+from benchmarks.pull_statistics import by_parameter, most_errors, objections, of_all, toys_of
 from benchmarks.workers import ONE_THREAD, ROOT, cores, environment, made
 
 NAMES = ("Ab", "kb", "lifetime")
@@ -76,6 +76,12 @@ def test_means_of_uncorrelated_pulls():
 def test_shifted_pulls_are_not_sound():
     against = objections(toys_of(records(shift=0.4), NAMES), [])
     assert [f"the mean pull of {name}" in line for name, line in zip(NAMES, against, strict=False)] == [True] * 3
+
+
+def test_few_toys_say_little_of_their_own_spread():
+    """As improbable as three errors of a normal distribution: more of them."""
+    assert most_errors(10**6) == pytest.approx(3.0, rel=1e-4)
+    assert most_errors(10) == pytest.approx(4.09, abs=0.01)
 
 
 @pytest.mark.parametrize("wide", [0.8, 1.3])

@@ -13,7 +13,7 @@ from larndsim.electronics import digitize
 from larndsim.electronics.chip import Cycle
 from larndsim.electronics.likelihood import Likelihood, grid_of, likelihood
 from larndsim.electronics.noise import draw
-from larndsim.electronics.renewal import Noise, Quadrature, Seen
+from larndsim.electronics.renewal import Noise, Quadrature, Seen, all_attempts
 from tests.electronics.test_electronics import channels, events, pulses
 from tests.reference import likelihood as twin
 
@@ -177,3 +177,24 @@ def test_what_is_digitised_may_be_finer_than_what_the_comparator_sees(monkeypatc
     finer = Electronics(threshold=5000.0, uncorrelated_noise=150.0, discriminator_noise=650.0, **QUICK)
     monkeypatch.setitem(SETTINGS, "finer", finer)
     close(smoothed(found("finer", "numpy", q=Quadrature())), smoothed(found("finer", "numpy", q=FINE)), 1e-3, 2e-3)
+
+
+def test_what_follows_common_failures_is_interpolated():
+    """A threshold of four widths of the noise: an attempt may fail at every tick of a long, nearly flat waveform."""
+    e = Electronics(threshold=5000.0, discriminator_noise=650.0)
+    rise = np.exp(np.minimum(np.arange(400.0) - 330.0, 0.0) / 12.0)
+    charge = np.array([0.0, 1.5e3, 9e3, 2e4])[:, None] * rise
+    draws = draw(2, events(4), 400, e)
+    run = get_backend("numpy", dtype="float64").compile(lambda *each: digitize(*each, electronics=e, model="clocked"))
+    hits = run(charge, np.full(4, 400.0), channels(4, e), draws)
+    cells = adc_cell(hits.adc, channels(1, e), e)
+    seen = Seen(charge, np.full(4, 400), np.full(4, True), hits.mask.sum(axis=1), hits.tick.astype(int), *cells)
+    widths = e.threshold, e.reset_noise, e.uncorrelated_noise, e.discriminator_noise
+    noise, cycle = Noise(*(np.full(4, width) for width in widths)), Cycle.of(e)
+    assert hits.mask.any(axis=1).tolist() == [False, False, True, True]
+    usual, every = Quadrature(), Quadrature(dropped=1e-8, apart=1)
+    counts = [len(all_attempts(seen, noise, cycle, q)[0].pixel) for q in (usual, every)]
+    assert 5 * counts[0] < counts[1]
+    backend = get_backend("numpy", dtype="float64")
+    one, other = (likelihood(seen, noise, cycle, backend, q).value for q in (usual, every))
+    np.testing.assert_allclose(one, other, atol=1e-3)

@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import ArgumentError
 from ..base import Backend, Cost, native, switched_off
 from ..tree import leaves, register_static, with_leaves
-from . import eviction as jax_room
+from . import eviction
 from .flags import own_flags
 from .tape import Compiled, StandIn, alone, jacobian, joined, value_and_grad
 
@@ -84,7 +84,7 @@ class JAXBackend(Backend):
         return _compiled(function, moves, small_loops)
 
     def compilations(self) -> int:
-        return jax_room.compilations()
+        return eviction.compilations()
 
     def alone(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Each waits until it is done: JAX would begin the next before memory is free."""
