@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
+import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,10 +59,34 @@ class Output(io.FileIO):
 
 
 @contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Interrupts wait until the block is done: HDF5 cannot close a file after an exception within `Output.write`.
+
+    (Signals reach Python in the main thread alone.)
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, lambda number, _: waiting.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in waiting[:1]:
+            signal.raise_signal(number)
+
+
+@contextmanager
 def new_file(path: PathLike) -> Iterator[h5py.File]:
     """An HDF5 file to write to, which takes the place of `path` when the block succeeds."""
-    with replacing(path) as temporary, Output(temporary, "w+") as output, h5py.File(output, "w") as file:
-        yield file
+    with replacing(path) as temporary, uninterrupted():
+        with Output(temporary, "w+") as output, h5py.File(output, "w") as file:
+            yield file
 
 
 @contextmanager

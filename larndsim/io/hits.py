@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.hits import HIT_FIELDS, PREDICTED_FIELDS
 from .atomic import replacing
-from .hdf5 import Output, PathLike, append, growing, opened, read_attributes, table_of, write_attributes
+from .hdf5 import Output, PathLike, append, growing, opened, read_attributes, table_of, uninterrupted, write_attributes
 
 # One row per hit and segment behind it: `hit` is the row in the table `hits`; the fractions of a hit sum to one.
 TRUTH_FIELDS = [("hit", np.int64), ("event", np.int64), ("segment_id", np.int64), ("fraction", np.float64)]
@@ -37,17 +37,20 @@ class HitsWriter:
 
     def __enter__(self) -> HitsWriter:
         with ExitStack() as stack:
-            self._output = stack.enter_context(Output(stack.enter_context(replacing(self.path)), "w+"))
-            self._file = stack.enter_context(h5py.File(self._output, "w"))
-            write_attributes(self._file, self.attributes)
-            self._hits = growing(self._file, "hits", np.dtype(self.fields))
-            self._truth = growing(self._file, "mc_hits_assn", _TRUTH)
+            with uninterrupted():
+                self._output = stack.enter_context(Output(stack.enter_context(replacing(self.path)), "w+"))
+                self._file = stack.enter_context(h5py.File(self._output, "w"))
+                write_attributes(self._file, self.attributes)
+                self._hits = growing(self._file, "hits", np.dtype(self.fields))
+                self._truth = growing(self._file, "mc_hits_assn", _TRUTH)
             self._stack = stack.pop_all()
         return self
 
+    @uninterrupted()
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
+    @uninterrupted()
     def append(self, hits: np.ndarray, truth: np.ndarray | None = None, start: float = 0.0) -> None:
         """Add hits (fields of the file) and what is behind them (TRUTH_FIELDS, with `hit` counted within this part).
 

@@ -18,7 +18,7 @@ import numpy as np
 from ..detector import Detector, pixel_centre
 from ..errors import ArgumentError
 from .atomic import replacing
-from .hdf5 import Output, PathLike, append, growing, opened, table_of, write_attributes
+from .hdf5 import Output, PathLike, append, growing, opened, table_of, uninterrupted, write_attributes
 
 VERSION = "2.4"
 WRAP = 2**31  # clock ticks
@@ -64,18 +64,21 @@ class PacketsWriter:
 
     def __enter__(self) -> PacketsWriter:
         with ExitStack() as stack:
-            self._output = stack.enter_context(Output(stack.enter_context(replacing(self.path)), "w+"))
-            self._format.to_file(self._output, [], version=VERSION, workers=1)
-            self._output.check()
-            self._file = stack.enter_context(h5py.File(self._output, "a"))
-            write_attributes(self._file, self.attributes)
-            self._truth = growing(self._file, "mc_packets_assn", ASSOCIATION)
+            with uninterrupted():
+                self._output = stack.enter_context(Output(stack.enter_context(replacing(self.path)), "w+"))
+                self._format.to_file(self._output, [], version=VERSION, workers=1)
+                self._output.check()
+                self._file = stack.enter_context(h5py.File(self._output, "a"))
+                write_attributes(self._file, self.attributes)
+                self._truth = growing(self._file, "mc_packets_assn", ASSOCIATION)
             self._stack = stack.pop_all()
         return self
 
+    @uninterrupted()
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
+    @uninterrupted()
     def append(self, hits: np.ndarray, truth: np.ndarray | None = None, start: float = 0.0) -> None:
         """Add the hits (HIT_FIELDS) of one event that begins at `start` (us), and what is behind them (TRUTH_FIELDS).
 
