@@ -15,7 +15,7 @@ from larndsim.errors import ArgumentError
 from optimize.losses import Repeated, get_loss
 
 SIX = ("Ab", "kb", "eField", "lifetime", "long_diff", "tran_diff")  # the drift velocity is linked to the field
-PLANS = {"six": SIX, "all": None}  # what the plan lets vary; None: every parameter
+PLANS = {"six": SIX, "all": None}  # what the plan lets vary; None: every parameter but the shifts
 SEGMENTS = 4000  # per batch, some 8,000 cm
 ACCURATE = 500.0  # electrons: pixels above it count for the accuracy
 

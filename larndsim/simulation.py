@@ -103,7 +103,7 @@ class Simulator:
     ) -> Batch:
         """Plan a batch of segments for all values of the parameters within bounds, and put it on the device.
 
-        `vary` names the parameters that will change (default: all of them); the others stay at `parameters`
+        `vary` names the parameters that will change (default: all but the shifts); the others stay at `parameters`
         (default: the detector's), and the plan is smaller for it.
         """
         segments = checks.checked_segments(segments)

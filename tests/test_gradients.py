@@ -27,7 +27,7 @@ ALWAYS = ("lifetime", "vdrift", "long_diff", "tran_diff", "MeVToElectrons", "shi
 @cache
 def prepared(backend, model="birks", linked=False, name=None):
     sim = Simulator(cases.DETECTOR, backend=backend, dtype="float64", recombination=model, link_vdrift_eField=linked)
-    return sim, sim.prepare(SEGMENTS if name is None else EVERYTHING)
+    return sim, sim.prepare(SEGMENTS if name is None else EVERYTHING, vary=PARAMETERS._fields)
 
 
 def loss(sim, batch, parameters):

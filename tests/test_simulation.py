@@ -57,6 +57,7 @@ def test_a_backend_that_is_not_installed(monkeypatch):
         ({"vdrift": np.nan}, "Argument `vdrift` must be finite, but it is nan"),
         ({"vdrift": 0.3}, "Argument `vdrift` must lie within 0.1392 and 0.1808, which this batch was planned for"),
         ({"shift_x": "far"}, "Argument `shift_x` must be a number"),
+        ({"shift_x": 0.1}, "Argument `shift_x` must be 0, which this batch was planned for, but it is 0.1. Prepare"),
     ],
 )
 def test_parameters_are_checked(change, sentence, backend):

@@ -123,7 +123,8 @@ def electronic_bounds(electronics: Electronics) -> dict[str, Bound]:
 
 BOUNDS |= electronic_bounds(Electronics())
 
-SIGNED = ("shift_x", "shift_y", "shift_z", "pedestal")
+SHIFTS = ("shift_x", "shift_y", "shift_z")
+SIGNED = (*SHIFTS, "pedestal")
 MAY_BE_ZERO = ("reset_noise", "uncorrelated_noise", "discriminator_noise")
 
 

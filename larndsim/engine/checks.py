@@ -15,7 +15,7 @@ from ..data.segment_tables import LARGEST, segments_from_array
 from ..data.segments import Segments
 from ..detector import Parameters
 from ..detector.mobility import drift_velocity
-from ..detector.parameters import MAY_BE_ZERO, SIGNED, check_name
+from ..detector.parameters import MAY_BE_ZERO, SHIFTS, SIGNED, check_name
 from ..electronics.tuning import settled
 from ..errors import ArgumentError
 from ..pixelization import Ranges
@@ -25,7 +25,7 @@ WIDER = 10, 1e6  # than its bounds may be what shapes a plan (it takes time and 
 ACCURACIES = 1e-4, 1e-2  # beyond, other errors than those of the sums rule
 WIDEST_PITCH = 0.495  # cm: the response has no rise time at the corners of pixels of 0.498 cm
 HIGHEST_THRESHOLD = 2e5  # electrons, for a model that follows all levels up to the threshold, which takes time
-SHAPING = ("vdrift", "eField", "temperature", "tran_diff", "long_diff", "shift_x", "shift_y", "shift_z")
+SHAPING = ("vdrift", "eField", "temperature", "tran_diff", "long_diff", *SHIFTS)
 
 
 def check_accuracy(accuracy: Any) -> float:
@@ -95,7 +95,9 @@ def _check_column(name: str, column: np.ndarray, shape: tuple[int, ...]) -> None
 def limits_of_plan(nominal: Parameters, vary: Iterable[str] | None, simulator: Any) -> np.ndarray:
     """Lowest and highest value of each parameter that a plan holds for. Axes: (parameter, [low, high])."""
     check_pitch(simulator.detector.geometry.pitch)
-    vary = Parameters._fields if vary is None else (vary,) if isinstance(vary, str) else tuple(vary)
+    if vary is None:  # shifts would cost two to four times as much, whether they are wanted or not
+        vary = (name for name in Parameters._fields if name not in SHIFTS)
+    vary = (vary,) if isinstance(vary, str) else tuple(vary)
     for name in vary:
         check_name(name, "vary")
     limits = np.empty((len(Parameters._fields), 2))
@@ -211,8 +213,9 @@ def _check_number(name: str, value: float, low: float, high: float) -> None:
     slack = 1e-6 * max(abs(low), abs(high)) if finite else 0.0
     if not low - slack <= value <= high + slack:
         if low == high:
-            remedy = f"Prepare the batch with vary=['{name}', ...] to let it change."
+            must, remedy = f"be {low:g}", f"Prepare the batch with vary=['{name}', ...] to let it change."
         else:
+            must = f"lie within {low:g} and {high:g}"
             remedy = "Prepare the batch with `parameters` or the detector's `bounds` nearer to it."
-        must = f"lie within {low:g} and {high:g}, which this batch was planned for"
+        must += ", which this batch was planned for"
         raise ArgumentError(name, must, f"it is {value:g}", remedy)

@@ -77,16 +77,20 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in waiting[:1]:
-            signal.raise_signal(number)
+        for first in waiting[:1]:
+            signal.raise_signal(first)
 
 
 @contextmanager
 def new_file(path: PathLike) -> Iterator[h5py.File]:
     """An HDF5 file to write to, which takes the place of `path` when the block succeeds."""
-    with replacing(path) as temporary, uninterrupted():
-        with Output(temporary, "w+") as output, h5py.File(output, "w") as file:
-            yield file
+    with (
+        replacing(path) as temporary,
+        uninterrupted(),
+        Output(temporary, "w+") as output,
+        h5py.File(output, "w") as file,
+    ):
+        yield file
 
 
 @contextmanager
