@@ -27,11 +27,12 @@ from .electronics.tuning import separated, settings_now, tuned
 from .engine import checks, recording
 from .engine.batch import make_batch
 from .engine.footprint import Footprint, bytes_of, footprint
+from .engine.kept import kept_response
 from .engine.recorded import Recorded, chips_of, known_signals, likelihood_of, log_probabilities, recorded_of
 from .errors import ArgumentError, check_choice
 from .induction import Cloud
 from .quenching import RECOMBINATION
-from .response import TICK, Response, folded_response
+from .response import TICK, Response
 from .truth import Truth, truth_fractions
 
 
@@ -306,7 +307,7 @@ class Simulator:
         )
 
     def _response_on_device(self, *key: Any) -> Response:
-        return self.backend.put(folded_response(*key, self.accuracy))
+        return self.backend.put(kept_response(*key, self.accuracy))
 
 
 def _arrivals(points: Any, parameters: Any, model: str) -> Any:

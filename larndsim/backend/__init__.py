@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 
 from ..errors import ArgumentError, check_choice
-from .base import CACHES, Backend, Room
+from .base import CACHES, Backend, Room, cache_folder
 from .tree import leaves, map_leaves, static
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "DIFFERENTIABLE",
     "Backend",
     "Room",
+    "cache_folder",
     "get_backend",
     "installed",
     "leaves",

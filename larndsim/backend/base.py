@@ -148,6 +148,14 @@ def switched_off(effect: str) -> bool:
     return os.environ.get(f"LARNDSIM_{effect}") == "0"
 
 
+def cache_folder(effect: str, name: str) -> str | None:
+    """The folder that LARNDSIM_<EFFECT> names, else one in the cache folder of the user; None where it is off."""
+    if switched_off(effect):
+        return None
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.environ.get(f"LARNDSIM_{effect}") or os.path.join(home, "larndsim", name)
+
+
 def with_free_memory(function: Callable[..., Any], *trees: Any) -> Any:
     """Call a function when what is free has been given back to the system, as large pieces are from now on at once.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
@@ -11,7 +10,7 @@ import jax
 import numpy as np
 
 from ...errors import ArgumentError
-from ..base import Backend, Cost, native, switched_off
+from ..base import Backend, Cost, cache_folder, native
 from ..tree import leaves, register_static, with_leaves
 from . import eviction
 from .flags import own_flags
@@ -124,10 +123,9 @@ def _keep_compiled() -> None:
     LARNDSIM_JAX_CACHE names the folder (default: larndsim/jax in the cache folder of the user).
     """
     told = jax.config.jax_compilation_cache_dir is not None  # type: ignore[attr-defined]
-    if told or not jax.config.jax_enable_compilation_cache or switched_off("JAX_CACHE"):  # type: ignore[attr-defined]
+    folder = cache_folder("JAX_CACHE", "jax")
+    if told or not jax.config.jax_enable_compilation_cache or folder is None:  # type: ignore[attr-defined]
         return
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = os.environ.get("LARNDSIM_JAX_CACHE") or os.path.join(home, "larndsim", "jax")
     jax.config.update("jax_compilation_cache_dir", folder)
     if jax.config.jax_persistent_cache_min_compile_time_secs == UNSET:  # type: ignore[attr-defined]
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
