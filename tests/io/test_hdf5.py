@@ -61,6 +61,9 @@ def interrupted_writes(monkeypatch):
         return write(output, data)
 
     monkeypatch.setattr(Output, "write", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may ignore it
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupt_waits_until_the_file_is_closed(tmp_path, interrupted_writes):
