@@ -25,13 +25,15 @@ SETTLED = 1e-2  # damping with which a short step tells that the fit is at its e
 CLOSE = 3.0  # errors: after a step shorter than this, the next one tells how curved the likelihood is
 REACH = 0.5  # half ranges that parameters of the electronics go at once: the information changes with them
 SHORTEST = 0.3  # of the whole step: data whose likelihood is more curved than this have not been seen
+STILL, PATIENCE = 0.3, 8  # so many steps in a row that are shorter than so many errors: the likelihood is no smoother
 
 
 @dataclass(frozen=True)
 class Fisher:
     """One evaluation of the likelihood, its scores and the information per step.
 
-    It converges when a step is shorter than `tolerance` errors of the parameters, in the metric of the information.
+    It converges when a step is shorter than `tolerance` errors of the parameters, in the metric of the information; or
+    when steps stay short, but do not get shorter, for the ticks at which comparators die are whole ones.
     """
 
     tolerance: float = 0.02
@@ -54,22 +56,30 @@ class Fisher:
         stride = min(_stride(state.memory, whole), _within_reach(whole, objective))
         u, size = objective.scaling.inside(state.u + stride * whole), _size(whole, matrix)
         found = objective.informed(u, self._seeds(state.iteration + 1))
-        shorter = {**state.memory, "damping": np.array(max(damping * SHORTER, SETTLED))}
+        still = np.array(int(state.memory.get("still", 0)) + 1 if size < STILL else 0)
+        shorter = {**state.memory, "damping": np.array(max(damping * SHORTER, SETTLED)), "still": still}
         if not found.is_finite():
             return state.refused(shorter)
         if found.weight * (found.loss - state.loss) > RISE:
             if damping > MOST:
                 return state.finished(FAILED, "No step makes the data likelier. Start elsewhere.")
-            return state._replace(memory=shorter, in_a_row=0)
+            return _rested(state._replace(memory=shorter, in_a_row=0))
         new = _accepted(u, found, max(float(damping) * LONGER, LEAST))
-        memory = {**new.memory, "step": u - state.u, "stride": np.array(stride)}
+        memory = {**new.memory, "step": u - state.u, "stride": np.array(stride), "still": still}
         new = state._replace(u=new.u, loss=new.loss, gradient=new.gradient, memory=memory, in_a_row=0)
         if size < self.tolerance and damping <= SETTLED:
             return new.finished(CONVERGED, f"The last step was shorter than {self.tolerance:g} errors.")
-        return new
+        return _rested(new)
 
     def _seeds(self, iteration: int) -> tuple[int, ...]:
         return seeds_of(self.seed, iteration, SEEDS)
+
+
+def _rested(state: State) -> State:
+    """The same, at its end if steps have been short for long."""
+    if state.memory["still"] < PATIENCE:
+        return state
+    return state.finished(CONVERGED, f"The last {PATIENCE} steps were shorter than {STILL} errors: it is no smoother.")
 
 
 def seeds_of(seed: int, stream: int, count: int) -> tuple[int, ...]:

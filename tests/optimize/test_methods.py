@@ -62,6 +62,22 @@ def test_scoring_where_data_are_more_or_less_curved_than_expected(factor):
     np.testing.assert_allclose(state.u, INSIDE, atol=2e-3)
 
 
+def test_scoring_ends_where_the_likelihood_is_no_smoother():
+    """Its slope is off by a tenth of an error each time: no step is as short as it should be in the end."""
+    rng = np.random.default_rng(7)
+
+    class Rough(Bowl):
+        def informed(self, u, seeds):
+            found = super().informed(u, seeds)
+            return found._replace(score=found.score + 0.1 * np.linalg.cholesky(found.matrix) @ rng.normal(size=3))
+
+    bowl = Rough(INSIDE)
+    state = solve(METHODS["fisher"](tolerance=1e-3), bowl, most=60)
+    assert state.status == "converged" and "no smoother" in state.message, state.message
+    off = state.u - INSIDE
+    assert np.sqrt(off @ state.memory["expected"] @ off) < 0.5
+
+
 class Coarse(Bowl):
     """A loss with coarse ones of two of its parameters, that of the electronics held."""
 
