@@ -25,7 +25,7 @@ SETTLED = 1e-2  # damping with which a short step tells that the fit is at its e
 CLOSE = 3.0  # errors: after a step shorter than this, the next one tells how curved the likelihood is
 REACH = 0.5  # half ranges that parameters of the electronics go at once: the information changes with them
 SHORTEST = 0.3  # of the whole step: data whose likelihood is more curved than this have not been seen
-STILL, PATIENCE = 0.3, 8  # so many steps in a row that are shorter than so many errors: the likelihood is no smoother
+STILL, PATIENCE = 1.0, 8  # errors, of the whole step; after so many such steps in a row the likelihood is no smoother
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Fisher:
     """One evaluation of the likelihood, its scores and the information per step.
 
     It converges when a step is shorter than `tolerance` errors of the parameters, in the metric of the information; or
-    when steps stay short, but do not get shorter, for the ticks at which comparators die are whole ones.
+    when whole steps, undamped, stay short, but get no shorter: the ticks at which comparators die are whole ones.
     """
 
     tolerance: float = 0.02
@@ -56,7 +56,8 @@ class Fisher:
         stride = min(_stride(state.memory, whole), _within_reach(whole, objective))
         u, size = objective.scaling.inside(state.u + stride * whole), _size(whole, matrix)
         found = objective.informed(u, self._seeds(state.iteration + 1))
-        still = np.array(int(state.memory.get("still", 0)) + 1 if size < STILL else 0)
+        undamped = next_point(objective, state.u, matrix, slope, LEAST) - state.u
+        still = np.array(int(state.memory.get("still", 0)) + 1 if _size(undamped, matrix) < STILL else 0)
         shorter = {**state.memory, "damping": np.array(max(damping * SHORTER, SETTLED)), "still": still}
         if not found.is_finite():
             return state.refused(shorter)
@@ -79,7 +80,8 @@ def _rested(state: State) -> State:
     """The same, at its end if steps have been short for long."""
     if state.memory["still"] < PATIENCE:
         return state
-    return state.finished(CONVERGED, f"The last {PATIENCE} steps were shorter than {STILL} errors: it is no smoother.")
+    message = f"The last {PATIENCE} steps asked for less than {STILL:g} error: the likelihood is no smoother."
+    return state.finished(CONVERGED, message)
 
 
 def seeds_of(seed: int, stream: int, count: int) -> tuple[int, ...]:
