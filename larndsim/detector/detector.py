@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ..response import FieldResponse
 from .electronics import Electronics
 from .geometry import Geometry
 from .layout import Layout
@@ -23,7 +22,7 @@ class Detector:
 
     `parameters` are the nominal values, `nominal` has those of the electronics as well. Nothing is cut at
     `time_interval`, the nominal readout window. `vdrift_static` is the fixed velocity that turns drift times into the z
-    of hits. `response` is how arriving charge is seen.
+    of hits. The field response describes the last `response_distance` before the anode.
     """
 
     name: str
@@ -35,7 +34,7 @@ class Detector:
     vdrift_static: Any
     bounds: Mapping[str, Bound] = field(default_factory=lambda: dict(BOUNDS))
     time_interval: tuple[float, float] = (0.0, 200.0)
-    response: FieldResponse = FieldResponse()  # noqa: RUF009
+    response_distance: float = 0.5
 
     @property
     def nominal(self) -> Parameters:
@@ -70,7 +69,7 @@ class Detector:
             "io_groups": self.io_groups,
             "vdrift_static": self.vdrift_static,
             "time_interval": self.time_interval,
-            "response_distance": self.response.distance,
+            "response_distance": self.response_distance,
         }
         return _plain(values)
 

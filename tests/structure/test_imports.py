@@ -25,24 +25,25 @@ FRAMEWORKS = ("torch", "jax", "jaxlib")
 MAY_NAME_FRAMEWORKS = ("larndsim/backend/", "optimize/gradients.py")
 
 # What each module (a file or a folder directly under larndsim/) may import of the package, beside itself.
-FOUNDATION = {"errors", "data", "backend", "detector", "response"}
+FOUNDATION = {"errors", "data", "backend", "detector"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "data": {"errors"},
     "backend": {"errors"},
-    "response": set(),
-    "detector": {"errors", "data", "backend", "response"},
+    "detector": {"errors", "data", "backend"},
     # the stages
     "quenching": FOUNDATION,
     "drifting": FOUNDATION,
-    "pixelization": FOUNDATION | {"drifting"},
-    "charge": FOUNDATION | {"drifting"},
+    "response": FOUNDATION,
+    "pixelization": FOUNDATION | {"drifting", "response"},
+    "induction": FOUNDATION | {"response"},
+    "charge": FOUNDATION | {"drifting", "induction", "pixelization", "quenching", "response"},
     "electronics": FOUNDATION,
-    "truth": FOUNDATION | {"charge"},
     # what runs them
-    "engine": FOUNDATION | {"charge", "drifting", "electronics", "pixelization"},
+    "engine": FOUNDATION | {"charge", "electronics", "pixelization", "response"},
+    "truth": FOUNDATION | {"charge", "induction", "response"},
     "derivatives": FOUNDATION,
-    "simulation": FOUNDATION | {"charge", "drifting", "electronics", "engine", "quenching", "truth"},
+    "simulation": FOUNDATION | {"charge", "electronics", "engine", "induction", "quenching", "response", "truth"},
     # what surrounds them
     "generate": FOUNDATION,
     "io": FOUNDATION,
