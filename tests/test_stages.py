@@ -20,6 +20,7 @@ from tests import cases
 from tests.reference import drifting, pixelization, quenching
 
 EXACT = 1e-12
+TINY = 1e-300  # JAX takes subnormal numbers for zero, here times the electrons of an MeV
 POINTS = 8  # of each example: one shape, which frameworks compile once
 NOMINAL = cases.DETECTOR.parameters
 
@@ -68,8 +69,8 @@ def test_quenching(model, backend, dE, dEdx, cos2, p):
     found = quench(*tensors(backend, dE, dEdx, cos2), on(backend, p), model).numpy()
     segments = along(cos2)
     known = quenching.electrons(segments._replace(dE=dE, dEdx=dEdx), p, model)
-    # the twin finds the angle from the ends of the segments, 10 cm off: 1e-14 of it
-    np.testing.assert_allclose(found, known, rtol=EXACT, atol=EXACT * (dE * p.MeVToElectrons).max())
+    # box models cross zero, where what is exact are the terms: all that there was to recombine
+    assert (np.abs(found - known) <= EXACT * (known + dE * p.MeVToElectrons) + TINY).all()
     assert (found >= 0.0).all()
 
 
@@ -82,8 +83,9 @@ def test_drifting(backend, d, t, p):
         drifting.sigma_T(d, p) ** 2,
         drifting.sigma_t(d, p) ** 2,
     )
-    for ours, twin in zip(found, known, strict=True):
-        np.testing.assert_allclose(ours.numpy(), twin, rtol=EXACT, atol=EXACT)
+    for name, ours, twin in zip(found._fields, found, known, strict=True):
+        at_zero = EXACT * np.abs(t).max() if name == "arrival" else 0.0  # of a deposit before the reference time
+        np.testing.assert_allclose(ours.numpy(), twin, rtol=EXACT, atol=at_zero, err_msg=name)
 
 
 @given(p=parameters("eField", "temperature"))

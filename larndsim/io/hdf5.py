@@ -68,8 +68,8 @@ def uninterrupted() -> Iterator[None]:
         yield
         return
     waiting: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    numbers = signal.SIGINT, signal.SIGTERM
+    handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
     for number in handlers:
         signal.signal(number, lambda number, _: waiting.append(number))
     try:
@@ -77,8 +77,8 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for first in waiting[:1]:
-            signal.raise_signal(first)
+        if waiting:
+            signal.raise_signal(waiting[0])
 
 
 @contextmanager

@@ -25,7 +25,7 @@ SETTLED = 1e-2  # damping with which a short step tells that the fit is at its e
 CLOSE = 3.0  # errors: after a step shorter than this, the next one tells how curved the likelihood is
 REACH = 0.5  # half ranges that parameters of the electronics go at once: the information changes with them
 SHORTEST = 0.3  # of the whole step: data whose likelihood is more curved than this have not been seen
-STILL, PATIENCE = 1.0, 8  # errors, of the whole step; after so many such steps in a row the likelihood is no smoother
+STILL, PATIENCE = 50.0, 8  # tolerances; after so many whole steps shorter than that the likelihood is no smoother
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ class Fisher:
         u, size = objective.scaling.inside(state.u + stride * whole), _size(whole, matrix)
         found = objective.informed(u, self._seeds(state.iteration + 1))
         undamped = next_point(objective, state.u, matrix, slope, LEAST) - state.u
-        still = np.array(int(state.memory.get("still", 0)) + 1 if _size(undamped, matrix) < STILL else 0)
+        still = np.array(
+            int(state.memory.get("still", 0)) + 1 if _size(undamped, matrix) < STILL * self.tolerance else 0
+        )
         shorter = {**state.memory, "damping": np.array(max(damping * SHORTER, SETTLED)), "still": still}
         if not found.is_finite():
             return state.refused(shorter)
@@ -80,7 +82,7 @@ def _rested(state: State) -> State:
     """The same, at its end if steps have been short for long."""
     if state.memory["still"] < PATIENCE:
         return state
-    message = f"The last {PATIENCE} steps asked for less than {STILL:g} error: the likelihood is no smoother."
+    message = f"The last {PATIENCE} steps asked for less than {STILL:g} tolerances: it is no smoother."
     return state.finished(CONVERGED, message)
 
 

@@ -72,7 +72,7 @@ def test_scoring_ends_where_the_likelihood_is_no_smoother():
             return found._replace(score=found.score + 0.1 * np.linalg.cholesky(found.matrix) @ rng.normal(size=3))
 
     bowl = Rough(INSIDE)
-    state = solve(METHODS["fisher"](tolerance=1e-3), bowl, most=60)
+    state = solve(METHODS["fisher"](), bowl, most=60)
     assert state.status == "converged" and "no smoother" in state.message, state.message
     off = state.u - INSIDE
     assert np.sqrt(off @ state.memory["expected"] @ off) < 0.5
