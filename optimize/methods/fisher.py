@@ -57,9 +57,8 @@ class Fisher:
         u, size = objective.scaling.inside(state.u + stride * whole), _size(whole, matrix)
         found = objective.informed(u, self._seeds(state.iteration + 1))
         undamped = next_point(objective, state.u, matrix, slope, LEAST) - state.u
-        still = np.array(
-            int(state.memory.get("still", 0)) + 1 if _size(undamped, matrix) < STILL * self.tolerance else 0
-        )
+        short = _size(undamped, matrix) < STILL * self.tolerance
+        still = np.array(int(state.memory.get("still", 0)) + 1 if short else 0)
         shorter = {**state.memory, "damping": np.array(max(damping * SHORTER, SETTLED)), "still": still}
         if not found.is_finite():
             return state.refused(shorter)
