@@ -21,6 +21,7 @@ from benchmarks.report import Columns, ms, new_figure, number, one_line, save, t
 from benchmarks.samples import SIX, Setup, waiter
 from larndsim import Simulator
 from larndsim.backend import DIFFERENTIABLE, DTYPES, installed
+from larndsim.charge import segment_lines
 from larndsim.engine.recorded import chips_of, recorded_of
 from optimize.losses import Repeated, get_loss
 
@@ -112,29 +113,30 @@ def of_the_chain(simulator: Simulator, batch: Any, recorded: np.ndarray) -> dict
 
 def alone(simulator: Simulator, batch: Any, recorded: np.ndarray) -> tuple[Function, Function]:
     """The electronics and the likelihood of known waveforms, with their gradients by these."""
-    backend, electronics = simulator.backend, simulator.detector.electronics
+    backend, electronics, runner = simulator.backend, simulator.detector.electronics, simulator.runner
     parameters = backend.put(simulator.checked(None, batch.fixed.limits))
     behind = chips_of(batch.all_pixels(), simulator.channels, simulator.detector, electronics)
     seen = [recorded_of(recorded, batch.all_pixels(), *behind, electronics)]
-    parts = []
-    for members, part in zip(batch.fixed.members, batch.parts, strict=True):
-        parts.append(
-            (members, part, simulator._signals_of_groups(members, part, batch.deposits, batch.frame, parameters))
-        )
+    shifts = parameters.shift_x, parameters.shift_y, parameters.shift_z
+    lines = backend.lines(segment_lines, batch.deposits, batch.frame, shifts)
+    parts = [
+        (members, part, runner.signals(part, lines, parameters))
+        for members, part in zip(batch.fixed.members, batch.parts, strict=True)
+    ]
     charges = [signal.charge for *_, signals in parts for signal in signals]
 
     def total(function: Callable[..., Any], values: dict[str, Any]) -> Any:
         charge, found = iter(values.values()), 0.0
         for members, part, signals in parts:
-            found = found + function(members, part, [signal._replace(charge=next(charge)) for signal in signals])
+            known = [signal._replace(charge=next(charge)) for signal in signals]
+            found = found + function(members, part, known)
         return found
 
-    def hits(_: Any, part: Any, signals: list[Any]) -> Any:
-        pairs = zip(signals, part.recorders, strict=True)
-        return sum(simulator._record(signal, recorder, None).sum() for signal, recorder in pairs)
+    def hits(members: Any, part: Any, signals: Any) -> Any:
+        return runner.hits_of_signals(None, members, part, signals, parameters)[2].sum()
 
-    def likelihood(members: Any, part: Any, signals: list[Any]) -> Any:
-        return simulator._log_likelihood_of_signals(seen, members, part, signals, None)[0].sum()
+    def likelihood(members: Any, part: Any, signals: Any) -> Any:
+        return runner.likelihood_of_signals(seen, members, part, signals, parameters)[0].sum()
 
     named = {str(number): charge for number, charge in enumerate(charges)}
     return tuple(partial(backend.value_and_grad, partial(total, each), named) for each in (hits, likelihood))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,15 @@ import larndsim
 from benchmarks.measure import Budget, Timing, in_fresh_process, timed, unit
 from benchmarks.report import Columns, ms, new_figure, number, save, table, text
 from benchmarks.samples import PLANS, Setup, muons, parts, waiter
-from larndsim import charge as stage4
-from larndsim import induction
 from larndsim.backend import DTYPES, installed
-from larndsim.engine import recording
+from larndsim.charge import segment_lines
+from larndsim.engine.recording import blocks_of, recorded
+from larndsim.engine.waveforms import signal
 
-STAGES = ("plan", "lines", "points", "arrivals", "clouds", "seen", "shown", "merged", "recorded", "charge", "hits")
+STAGES = ("plan", "lines", "clouds", "waveforms", "recorded", "charge", "hits")
 COLUMNS: Columns = {
     "backend": text("backend"),
-    "classes": number("classes", "d"),
+    "chunks": number("chunks", "d"),
     **{name: ms(name) for name in STAGES},
 }
 
@@ -45,12 +44,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def measured(setup: Setup, length: float, budget: Budget) -> dict[str, Any]:
-    """ms of each stage, summed over batches and size classes. `charge` and `hits` are whole passes."""
+    """ms of each stage, summed over batches and chunks. `charge` and `hits` are whole passes."""
     scale = unit()
     simulator = setup.simulator()
     wait = waiter(simulator)
     spent = dict.fromkeys(STAGES, 0.0)
-    classes = 0
+    chunks = 0
 
     def clock(name: str, function: Any, *arguments: Any) -> Any:
         result = function(*arguments)
@@ -61,53 +60,36 @@ def measured(setup: Setup, length: float, budget: Budget) -> dict[str, Any]:
     functions = compiled_stages(simulator)
     for part in parts(muons(length)):
         batch = clock("plan", setup.prepare, simulator, part)
-        classes += sum(len(part.classes) for part in batch.parts)
+        chunks += sum(len(part.chunks) for part in batch.parts)
         clock("charge", lambda batch=batch: simulator.charge(batch).charge)
         clock("hits", lambda batch=batch: simulator.hits(batch).charge)
         one_by_one(simulator, batch, functions, clock)
-    row = {"length": length, **setup._asdict(), "unit": scale, "classes": classes}
+    row = {"length": length, **setup._asdict(), "unit": scale, "chunks": chunks}
     return row | {name: Timing(total, 0.0, 1) for name, total in spent.items()}
 
 
 def one_by_one(simulator: larndsim.Simulator, batch: Any, functions: dict[str, Any], clock: Any) -> None:
     """Run the stages of a batch, each on the results of those before it."""
-    parameters = simulator.backend.put(simulator.checked(None, batch.fixed.limits))
-    for members, part in zip(batch.fixed.members, batch.parts, strict=True):
-        lines = clock("lines", functions["lines"], batch.deposits, batch.frame, stage4.shifts_of(parameters))
-        bunches, signals = [], []
-        for bunch in part.bunches:
-            points = clock("points", functions["points"], bunch, lines, batch.frame.module)
-            arrivals = clock("arrivals", functions["arrivals"], points, parameters)
-            bunches.append(induction.Cloud(points.x, points.y, *arrivals))
-        for size, response, place in zip(part.classes, part.responses, members.places, strict=True):
-            cloud = clock("clouds", functions["clouds"], size, bunches[place.bunch], place.first)
-            start, end = functions["ends"](cloud, size, response)
-            tables = functions["tables"](start, size, response)
-            seen = clock("seen", functions["seen"], cloud, tables)
-            signals.append(stage4.Signal(start, end, clock("shown", functions["shown"], seen, tables)))
-        for group, recorder in zip(members.groups, part.recorders, strict=True):
-            own = tuple(signals[index] for index in group.classes)
-            signal = clock("merged", functions["merged"], own, group.firsts, recorder.anode)
-            clock("recorded", functions["recorded"], signal, recorder, None)
+    backend = simulator.backend
+    p = backend.put(simulator.checked(None, batch.fixed.limits))
+    for part in batch.parts:
+        shifts = p.shift_x, p.shift_y, p.shift_z
+        lines = clock("lines", lambda s=shifts: backend.lines(segment_lines, batch.deposits, batch.frame, s))
+        for chunk, response, recorder in zip(part.chunks, part.responses, part.recorders, strict=True):
+            clouds = clock("clouds", functions["clouds"], backend.gathered(lines, chunk.line), chunk, p)
+            waveforms = clock("waveforms", functions["waveforms"], clouds, chunk, response)
+            clock("recorded", functions["recorded"], waveforms, blocks_of(chunk), recorder, None, None)
 
 
 def compiled_stages(simulator: larndsim.Simulator) -> dict[str, Any]:
-    """The stages of `larndsim.charge` and of the electronics as functions of native arrays."""
-    model = simulator.recombination
-    settings, electronics = simulator.detector.electronics, simulator.electronics
-    stages = {
-        "lines": stage4.lines_in_boxes,
-        "points": stage4.points_of,
-        "arrivals": partial(stage4.arrivals_of, model=model),
-        "clouds": stage4.clouds_of,
-        "ends": stage4.first_and_last,
-        "tables": stage4.tables_of,
-        "seen": lambda cloud, tables: induction.seen(cloud, tables)[0],
-        "shown": induction.shown,
-        "merged": recording.merged,
-        "recorded": partial(recording.recorded, settings=settings, model=electronics),
+    """The stages of a chunk as functions of native arrays."""
+    physics, compiled = simulator.physics, simulator.backend.compile
+    choices = {"settings": simulator.detector.electronics, "model": simulator.electronics, "columns": 0}
+    return {
+        "clouds": compiled(physics.clouds),
+        "waveforms": compiled(signal, sampling=physics.sampling),
+        "recorded": compiled(recorded, **choices),
     }
-    return {name: simulator.backend.compile(stage) for name, stage in stages.items()}
 
 
 def drawn(rows: list[dict[str, Any]]) -> Any:

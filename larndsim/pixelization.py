@@ -23,10 +23,9 @@ from .data.batch import Frame
 from .data.segments import Segments
 from .detector.clipping import Line, borders, clip
 from .detector.geometry import Geometry
-from .drifting import RESPONSE_DISTANCE
-from .response import SPAN, TICK
+from .drifting import TAILS, arrival_variance, drift_time, transverse_variance
+from .response import Sampling
 
-TAILS = 6.0  # widths in time
 SILENCE = 2000.0  # us without deposits that end a burst, at least
 PIECE = 500  # segments that are planned at once, to save memory
 NEAREST = 0.1  # cm: nodes get no denser than at this distance from the anode
@@ -34,7 +33,8 @@ ORDERS = np.array([1, 2, 3, 4, 5, 6, 8, 10, 12, 16])  # Gauss-Legendre nodes tha
 
 
 class Ranges(NamedTuple):
-    """What decides the plan's shapes: lowest and highest values, and how exact the waveforms are to be."""
+    """What decides the plan: lowest and highest values of the parameters, the detector's response and its clock, and
+    how exact the waveforms are to be."""
 
     velocity: tuple[float, float]
     tran_diff: tuple[float, float]
@@ -42,6 +42,8 @@ class Ranges(NamedTuple):
     shift_x: tuple[float, float]
     shift_y: tuple[float, float]
     shift_z: tuple[float, float]
+    distance: float  # cm, from the response plane to the anode
+    sampling: Sampling
     accuracy: float = 1e-3  # of a waveform, relative to its pixel's total
 
 
@@ -121,7 +123,7 @@ def _plan(
     order = np.argsort(key, kind="stable")
     pixel, first = np.unique(key[order], return_index=True)
     node, first = node[order], np.append(first, len(order))
-    nearest, span, window = _arrivals(nodes, times_in(bursts, segments), node, first, ranges)
+    nearest, span, window = _arrivals(nodes, times_in(bursts, segments, ranges.sampling.tick), node, first, ranges)
     rest, iy = np.divmod(pixel, size[1])
     rest, ix = np.divmod(rest, size[0])
     burst, plane = np.divmod(rest, size[2])
@@ -135,7 +137,8 @@ def bursts_of(segments: Segments, geometry: Geometry, ranges: Ranges) -> Bursts:
     What is left on a pixel below the threshold is then forgotten, as chips are reset from time to time.
     """
     drift = np.abs(geometry.anode_z - geometry.cathode_z).max(initial=0.0) + np.ptp(ranges.shift_z)
-    gap = max(SILENCE, 1.2 * drift / ranges.velocity[0] + 2 * SPAN * TICK)
+    tick = ranges.sampling.tick
+    gap = max(SILENCE, 1.2 * drift / ranges.velocity[0] + 2 * ranges.sampling.span * tick)
     order = np.lexsort([segments.t, segments.event])
     event, t = segments.event[order], segments.t[order]
     first = np.diff(event, prepend=event[:1] - 1) != 0
@@ -145,12 +148,12 @@ def bursts_of(segments: Segments, geometry: Geometry, ranges: Ranges) -> Bursts:
     begins = np.flatnonzero(starts)
     events = event[begins]
     number = np.arange(len(begins)) - np.searchsorted(events, events)
-    return Bursts(index, events, number, np.floor(t[begins] / TICK).astype(np.int64))
+    return Bursts(index, events, number, np.floor(t[begins] / tick).astype(np.int64))
 
 
-def times_in(bursts: Bursts, segments: Segments) -> np.ndarray:
+def times_in(bursts: Bursts, segments: Segments, tick: float) -> np.ndarray:
     """Times of the segments, us from the reference time of their burst. Axis: (segment,)."""
-    return segments.t - TICK * bursts.reference[bursts.row]
+    return segments.t - tick * bursts.reference[bursts.row]
 
 
 def frames(segments: Segments, geometry: Geometry, plane: np.ndarray) -> Frame:
@@ -200,8 +203,9 @@ def _widths_along(line: Line, roots: np.ndarray, ranges: Ranges) -> np.ndarray:
     """Length of each line in units of the widths of the narrowest cloud; `roots` of the distance at its ends."""
     v = ranges.velocity[1]
     # widths grow as sqrt(d): sigma = unit * sqrt(d); the average of 1/sqrt(d) along the line is 2/(root0 + root1)
-    transverse = np.hypot(line.dx, line.dy) / np.sqrt(2 * ranges.tran_diff[0] / v)
-    along = 0.4 * line.dz / np.sqrt(2 * ranges.long_diff[0] / v)
+    transverse = np.hypot(line.dx, line.dy) / np.sqrt(transverse_variance(1.0, ranges.tran_diff[0], v))
+    # along the drift the response smears the charge, too, over some us: nodes may be 2.5 times farther apart
+    along = 0.4 * line.dz / (v * np.sqrt(arrival_variance(1.0, ranges.long_diff[0], v)))
     return np.hypot(transverse, along) * 2.0 / (roots[0] + roots[1])
 
 
@@ -240,7 +244,8 @@ def _smearing_error(rule: tuple[np.ndarray, np.ndarray], length: float) -> float
 def reach(accuracy: float) -> float:
     """Transverse widths that a node's charge is followed to: beyond lies less than a tenth of the accuracy.
 
-    That is 4.2 for an accuracy of 1e-3.
+    It falls as the exponential of the square. 6.77 makes it 4.2 widths for an accuracy of 1e-3: a border of a pixel
+    beyond 4.2 widths cuts off 1.3e-5 of a cloud.
     """
     return float(np.sqrt(2.0 * np.log(6.77 / accuracy)))
 
@@ -315,7 +320,8 @@ def _pairs(
     """All pairs of a node and a pixel that it can reach: node, ix, iy. Axis: (pair,)."""
     owner = nodes.segment
     pitch = geometry.pitch[plane[owner]]
-    widths = reach(ranges.accuracy) * np.sqrt(2 * ranges.tran_diff[1] * nodes.d[1] / ranges.velocity[0]) / pitch
+    widest = np.sqrt(transverse_variance(nodes.d[1], ranges.tran_diff[1], ranges.velocity[0]))
+    widths = reach(ranges.accuracy) * widest / pitch
     boxes = []
     for box, anchor, count in ((nodes.x, frame.ix, geometry.n_x), (nodes.y, frame.iy, geometry.n_y)):
         middle = box / pitch + anchor[owner] + 0.5  # in pixels from the low border
@@ -347,8 +353,9 @@ def _arrivals(
     middle = nodes.d.mean(axis=0)
     earliest, latest, span = (np.full(len(starts), value) for value in (np.inf, -np.inf, 0.0))
     for v in ranges.velocity:
-        tail = TAILS * np.sqrt(2 * ranges.long_diff[1] * nodes.d[1] / v**3) + TICK
-        early, late = t + (nodes.d[0] - RESPONSE_DISTANCE) / v - tail, t + (nodes.d[1] - RESPONSE_DISTANCE) / v + tail
+        tail = TAILS * np.sqrt(arrival_variance(nodes.d[1], ranges.long_diff[1], v)) + ranges.sampling.tick
+        early, late = (t + drift_time(d, v, ranges.distance) for d in nodes.d)
+        early, late = early - tail, late + tail
         earliest = np.minimum(earliest, np.minimum.reduceat(early[node], starts))
         latest = np.maximum(latest, np.maximum.reduceat(late[node], starts))
         slack = nodes.slide / v + tail

@@ -13,7 +13,6 @@ import numpy as np
 from larndsim.detector import Detector, check_words
 from larndsim.errors import ArgumentError
 from larndsim.pixelization import SILENCE
-from larndsim.response import BEFORE
 
 PIXEL = ("event", "plane", "ix", "iy")
 ROUNDING = 1.0  # ticks: a distance of ticks that were rounded may be shorter by as much
@@ -97,8 +96,11 @@ def early_ticks(detector: Detector) -> float:
     It is seen for as long as the response lasts before the arrival at the response plane, and what is set free behind
     that plane has arrived before it was set free.
     """
-    behind = detector.response_distance + max(abs(detector.bounds["shift_z"].down), abs(detector.bounds["shift_z"].up))
-    return BEFORE + SLACK * behind / detector.bounds["vdrift"].down / detector.electronics.clock
+    behind = detector.response.distance + max(abs(detector.bounds["shift_z"].down), abs(detector.bounds["shift_z"].up))
+    return (
+        detector.response.sampling(detector.electronics.clock).before
+        + SLACK * behind / detector.bounds["vdrift"].down / detector.electronics.clock
+    )
 
 
 def pause_ticks(detector: Detector) -> float:

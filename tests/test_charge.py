@@ -175,7 +175,7 @@ def test_less_accuracy_is_less_work():
     def numbers(accuracy):
         batch = Simulator(cases.DETECTOR, backend="numpy", accuracy=accuracy).prepare(SEGMENTS)
         part = batch.parts[0]
-        return sum(size.weight.size for size in part.classes), sum(response.gather.size for response in part.responses)
+        return sum(chunk.weight.size for chunk in part.chunks), sum(response.gather.size for response in part.responses)
 
     loose, default, tight = map(numbers, (1e-2, 1e-3, 1e-4))
     assert loose[0] < default[0] < tight[0] and loose[1] < default[1] < tight[1]

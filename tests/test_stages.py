@@ -76,7 +76,7 @@ def test_quenching(model, backend, dE, dEdx, cos2, p):
 
 @given(d=numbers(1e-3, 60.0), t=numbers(-1e4, 1e4), p=parameters("vdrift", "lifetime", "tran_diff", "long_diff"))
 def test_drifting(backend, d, t, p):
-    found = drift(*tensors(backend, d, t), on(backend, p))
+    found = drift(*tensors(backend, d, t), on(backend, p), drifting.RESPONSE_DISTANCE)
     known = (
         drifting.arrival_time(d, t, p),
         drifting.survival(d, p),

@@ -10,15 +10,14 @@ import importlib
 import importlib.util
 
 from ..errors import ArgumentError, check_choice
-from .base import CACHES, Backend, Room, cache_folder
+from .base import Backend, Sizes, cache_folder
 from .tree import leaves, map_leaves, static
 
 __all__ = [
-    "CACHES",
     "DEFAULT",
     "DIFFERENTIABLE",
     "Backend",
-    "Room",
+    "Sizes",
     "cache_folder",
     "get_backend",
     "installed",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import eagerpy as ep
 import numpy as np
 
+from .operations import with_derivative
 from .tree import map_leaves
 
 OWN_PIECE = -3  # M_MMAP_THRESHOLD of malloc.h: from this size on a piece of memory is one of its own
@@ -24,28 +24,21 @@ LARGE_PIECE = 2**22  # bytes
 class Cost(NamedTuple):
     """How many numbers a framework holds at a peak, measured with `python -m benchmarks memory`.
 
-    Each times those in the arrays of the size classes (`larndsim.engine.footprint.Numbers`).
+    Each times those in the arrays of the chunks (`larndsim.engine.footprint.Numbers`).
     """
 
-    rows: float  # in the whole batch: its hits, and the loss on them
-    kept: float  # in all classes of the part at work
-    bells: float  # in the class at work
+    ticks: float  # in the whole batch: its waveforms, its hits, and the loss on them
+    kept: float  # in all chunks of the part at work
+    bells: float  # in the chunk at work
 
 
-class Room(NamedTuple):
-    """How much is simulated at once, where memory does not ask for less."""
+class Sizes(NamedTuple):
+    """How much is computed at once."""
 
-    numbers: float  # in the largest array of one size class
-    nodes: int  # that drift together
-    rows: int  # pixels of a class, at most, and pixels that are recorded together
-    overhead: float  # ns of work that one more class is worth: its calls and, above all, its compilation
-    alike: bool  # whether a class of a large batch is in pieces of two sizes, rather than in as few as can be
-
-
-CACHES = Room(2e6, nodes=2**14, rows=512, overhead=7.5e5, alike=True)  # of a processor: what is at work stays in them
-# A GPU waits for calls: 80 cm keep an H100 busy for 1.4 of the 18 ms that PyTorch takes to call for their charge.
-GPU = Room(2e7, nodes=2**17, rows=2**13, overhead=3e6, alike=False)
-ROOMY = 1e9  # bytes: with less memory a GPU, too, has pieces as small as a processor
+    tiles: int = 512  # of a layer, which the caches of a processor hold
+    chunk: int = 2**13  # tiles of a chunk, which is computed by one call
+    padded: bool = False  # whether shapes are compiled: then chunks have one shape,
+    scale: int = 1  # in which layers are so many times larger
 
 
 class Backend(ABC):
@@ -55,7 +48,6 @@ class Backend(ABC):
     hits_cost: Cost
     gradient_cost: Cost
     compiles_shapes: bool = False  # whether each shape of arrays costs a compilation
-    at_once: float = math.inf  # arrays that one call puts together: it is compiled for just these, if at all
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.device = device
@@ -94,13 +86,14 @@ class Backend(ABC):
         return not self.is_concrete(value)
 
     def compile(
-        self, function: Callable[..., Any], moves: tuple[int, ...] = (), small_loops: bool = False
+        self, function: Callable[..., Any], moves: tuple[int, ...] = (), small_loops: bool = False, **static: Any
     ) -> Callable[..., Any]:
         """A function of native trees from one of EagerPy trees, compiled where the framework can.
 
-        `moves`: the arguments that a gradient is likely to go back to. `small_loops`: it is made of many.
+        `moves`: the arguments that a gradient is likely to go back to. `small_loops`: it is made of many. `static`:
+        further arguments, by name, that decide what is compiled.
         """
-        return native(function)
+        return native(partial(function, **static))
 
     def compilations(self) -> int:
         """How many functions this process has compiled, or loaded, so far."""
@@ -117,6 +110,10 @@ class Backend(ABC):
         """The same function, which holds nothing for its gradient."""
         return function
 
+    def each(self, functions: list[Callable[..., Any]], *trees: Any) -> list[Any]:
+        """What each of these functions of the same native trees gives; a framework may call several at once."""
+        return [function(*trees) for function in functions]
+
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         """Value and gradient of a scalar function of named values."""
         raise NotImplementedError(f"{self.name} has no derivatives")
@@ -125,13 +122,45 @@ class Backend(ABC):
         """Value and derivatives, in forward mode, of a function of named scalars with any tree as value."""
         raise NotImplementedError(f"{self.name} has no derivatives")
 
-    def room(self, memory: float) -> Room:
-        """How much is simulated at once, where there is so much memory in bytes."""
-        return CACHES if self.device.partition(":")[0] == "cpu" or memory < ROOMY else GPU
+    @abstractmethod
+    def sizes(self, memory: float) -> Sizes:
+        """How much is computed by one call, where there is so much memory in bytes."""
 
-    def joined(self, parts: list[Any], counts: tuple[int, ...]) -> Any:
-        """The first `counts` rows of native arrays, more than `at_once`, one after the other; nothing is compiled."""
-        raise NotImplementedError(f"{self.name} puts any number of arrays together at once")
+    def lines(self, function: Callable[..., Any], *trees: Any) -> Any:
+        """A function of EagerPy trees that have as many rows as a batch has segments: a shape of its own."""
+        return native(function)(*trees)
+
+    def derived(self, derived: Any, *arrays: Any) -> Any:
+        """What a `Derived` makes of native arrays, and arrays of NumPy, which do not move."""
+        return native(partial(with_derivative, derived))(*map(self.asarray, arrays))
+
+    def on_host(self, function: Callable[..., Any], *trees: Any) -> Any:
+        """A function of EagerPy trees that says where things are: no derivative passes through."""
+        return native(function)(*map_leaves(lambda leaf: leaf if isinstance(leaf, int) else self.asarray(leaf), trees))
+
+    def sums(self, values: Any, count: int) -> Any:
+        """Sums of so many native values (n,) at a time."""
+        return values.reshape((-1, count)).sum(1)
+
+    def as_mask(self, column: Any) -> Any:
+        """Ones and zeros as true and false, without gradient."""
+        return column > 0.5
+
+    @abstractmethod
+    def gathered(self, table: Any, index: Any) -> Any:
+        """Rows of a native `table` at an `index`."""
+
+    @abstractmethod
+    def picked(self, values: Any, index: Any, real: Any) -> Any:
+        """Elements of native `values`, seen as flat, at an `index` of any shape; zero where it is not `real`."""
+
+    @abstractmethod
+    def columns(self, parts: list[Any], rows: list[np.ndarray]) -> tuple[Any, ...]:
+        """Some rows of each of many native arrays (row, m, column), by columns, flat."""
+
+    @abstractmethod
+    def rows(self, parts: list[Any], rows: list[np.ndarray]) -> Any:
+        """Some rows of each of many native arrays, one after the other."""
 
     def synchronize(self) -> None:  # noqa: B027
         """Wait until the device has done all its work; nothing to wait for, unless a framework says so."""

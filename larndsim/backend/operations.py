@@ -15,12 +15,19 @@ from .tree import leaves, map_leaves, with_leaves
 
 _MODULES = {"NumPyTensor": "numpy", "PyTorchTensor": "torch", "JAXTensor": "jax"}
 
+FAR_OFF = 1e9  # more than anything that is compared with it
 FAR = 30.0  # square of the distance from which on a bell is held
 HELD = 1.0001 * math.exp(-FAR)  # what it is there, and no more
 
 
+_loaded: dict[type, ModuleType] = {}
+
+
 def _native(tensor: Any) -> ModuleType:
-    return importlib.import_module(f".{_MODULES[type(tensor).__name__]}.operations", __package__)
+    kind = type(tensor)
+    if kind not in _loaded:
+        _loaded[kind] = importlib.import_module(f".{_MODULES[kind.__name__]}.operations", __package__)
+    return _loaded[kind]
 
 
 def batched_matmul(a: Any, b: Any) -> Any:
@@ -64,6 +71,37 @@ def laid_out(parts: list[Any], firsts: tuple[Any, ...], rows: int) -> Any:
     """
     firsts = tuple(first.raw if isinstance(first, ep.Tensor) else first for first in firsts)
     return ep.astensor(_native(parts[0]).laid_out([part.raw for part in parts], firsts, rows))
+
+
+def add_windows(values: Any, first: Any, size: int) -> Any:
+    """Windows (n, width, columns) added up where each begins, `first` (n,), in an array of zeros (size, columns)."""
+    return ep.astensor(_native(values).add_windows(values.raw, first.raw, size))
+
+
+def windows(values: Any, first: Any, width: int) -> Any:
+    """The transposed of `add_windows`: rows of `values` (size, columns) from `first` (n,) on -> (n, width, columns)."""
+    return ep.astensor(_native(values).windows(values.raw, first.raw, width))
+
+
+def least(values: Any, owner: Any, count: int) -> Any:
+    """The least of the `values` (n,) of each `owner` (n,), of which there are `count`; FAR_OFF where there is none.
+
+    Without gradient.
+    """
+    return ep.astensor(_native(values).least(values.raw, owner.raw, count, FAR_OFF))
+
+
+def most(values: Any, owner: Any, count: int) -> Any:
+    """The largest of them, likewise; -FAR_OFF where there is none."""
+    return -1.0 * least(-1.0 * values, owner, count)
+
+
+def sums_so_far(values: Any, owner: Any, backwards: bool = False) -> Any:
+    """The sum of each row of `values` (n, m) and those before it, or after it, of the same `owner` (n,).
+
+    Rows of an owner lie one after the other. For derivatives that are written down: none passes through.
+    """
+    return ep.astensor(_native(values).sums_so_far(values.raw, owner.raw, backwards))
 
 
 def bell(x: Any) -> Any:
@@ -160,10 +198,10 @@ class Derived(NamedTuple):
     """
 
     value: Callable[..., tuple[Any, tuple]]  # (*tensors) -> a tensor, and tensors that are kept for the derivative
-    push: Callable[..., Any]  # (tensors, kept, *steps) -> how the value moves; directions come first in the axes
-    pull: Callable[..., tuple]  # (tensors, kept, slope, wanted) -> slopes by the tensors; the transposed of `push`
+    jvp: Callable[..., Any]  # (tensors, kept, *steps) -> how the value moves; directions come first in the axes
+    vjp: Callable[..., tuple]  # (tensors, kept, slope, wanted) -> slopes by the tensors; the transposed of `jvp`
     movers: int  # how many those few are
-    again: bool = True  # whether `push` and `pull` look at the tensors, or need only what is kept
+    again: bool = True  # whether `jvp` and `vjp` look at the tensors, or need only what is kept
 
 
 def with_derivative(derived: Derived, *tensors: Any) -> Any:
@@ -200,6 +238,21 @@ def scan_while(step: Callable[[Any, Any], tuple], going: Callable[[Any], Any], c
     native = _native(next(leaves(inputs)))
     scan_here = getattr(native, "scan_while", None)
     return scan_here(step, going, carry, inputs) if scan_here else _scan(step, carry, inputs, going)[1]
+
+
+def each_layer(function: Callable[[Any], Any], inputs: Any, wanted: Any) -> Any:
+    """What a function gives of each layer of `inputs`, a tree of tensors (layer, ...), stacked likewise.
+
+    What it gives of layers that are not `wanted` (layer,) does not matter, and may be zero. For derivatives that are
+    written down: none passes through.
+    """
+    if wanted.shape[0] == 1:
+        outputs = function(map_leaves(itemgetter(0), inputs))
+        return map_leaves(lambda leaf: ep.expand_dims(leaf, 0), outputs)
+    native = _native(wanted)
+    if hasattr(native, "each_layer"):
+        return native.each_layer(function, inputs, wanted)
+    return _scan(lambda _, row: (None, function(row)), None, inputs, lambda _: True)[1]
 
 
 def scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any, nothing: Any) -> tuple:

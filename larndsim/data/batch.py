@@ -43,7 +43,7 @@ class Frame(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """The pixels of a size class, without its padding. Axis: (pixel,). NumPy arrays, identifiers as in the segments."""
+    """The pixels of a chunk. Axis: (pixel,). NumPy arrays, identifiers as in the segments."""
 
     event: Any
     plane: Any
@@ -54,68 +54,77 @@ class Pixels(NamedTuple):
     burst: Any  # number of that burst within the event
 
 
-class Bunch(NamedTuple):
-    """Nodes of the pixels of some size classes, one class after the other: they drift together. Axis: (node,).
+class Stack(NamedTuple):
+    """Pixels of one resolution, layer by layer: groups of nodes, tiles, rows of bins, blocks of ticks.
 
-    A node is a quadrature point of a segment. Padding repeats a real one.
+    A group has a few nodes of one pixel, in the order in which they arrive. A tile is a group times a window of bins;
+    there are as many as the group is spread over. A row is a block of ticks in which charge arrives at a pixel. The
+    waveform of a pixel takes more blocks than it has rows: it is seen before and after it arrives. A layer holds whole
+    pixels, and knows nothing of the others: all numbers count within it.
     """
 
-    segment: Any  # index of the node's segment
+    wanted: Any  # (layer,) whether there is anything in it
+    weight: Any  # (layer, group, node) share of the charge of its segment that a node stands for
+    group: Any  # (layer, tile)
+    window: Any  # (layer, tile) its number among those of its group
+    row_pixel: Any  # (layer, row)
+    row_block: Any  # (layer, row) block at which what is seen of it begins
+    row_ended: Any  # (layer, block) the last row of its pixel that has ended before it
+    ended: Any  # (layer, block) 1 where there is one, else 0
+
+
+class Chunk(NamedTuple):
+    """What one call computes: whole pixels, in stacks of one resolution each.
+
+    Its groups, blocks and pixels are those of its stacks, one layer after the other. A node is a quadrature point of a
+    segment. Padding repeats what is there, with a weight of zero.
+    """
+
+    line: Any  # (line,) index of each segment that has nodes here
+    module: Any  # (line,) its module
+    segment: Any  # (node,) which of these the node lies on; flat, as the next three
     position: Any  # 0..1 along the part of the segment within its TPC
     x: Any  # cm, the centre of the pixel in the frame of the node's segment
     y: Any
+    pixel: Any  # (group,) which of the chunk
+    latest: Any  # (group,) last bin of its pixel at which its first window may begin
+    first_bin: Any  # (group,) where the bins of its pixel begin among those of all rows of its layer
+    stack: Any  # (group,) which of the stacks
+    resolution: Any  # (stack, column) the `charge.Limits` of each
+    block_pixel: Any  # (block,) which pixel of the chunk
+    block_tick: Any  # (block,) its first tick, from the first of its pixel
+    first_block: Any  # (pixel,)
+    ticks: Any  # (pixel,) how many ticks its blocks have
+    stacks: tuple[Stack, ...]
 
 
-class SizeClass(NamedTuple):
-    """Pixels of about equal size, padded to one shape. Axes: (pixel, node), (bin,)."""
+class Part(NamedTuple):
+    """Chunks whose gradient is taken at once, as many as the memory holds. One entry per chunk in each."""
 
-    weight: Any  # share of the charge of its segment that a node stands for; zero for padding
-    times: Any  # (bin,) us, bins of arrival time of the signal's own, moving window
-
-
-class Window(NamedTuple):
-    """What holds the signals of a group for all parameters within bounds. Axes: (row,), (tick,)."""
-
-    first_tick: Any  # where the window of each pixel starts
-    ticks: Any  # 0, 1, ... of it
+    chunks: tuple[Chunk, ...]
+    responses: tuple[tuple[Any, ...], ...]  # folded for the resolution and pitch of each stack
+    recorders: tuple[Any, ...]  # what stands behind their pixels
 
 
-class Group(NamedTuple):
-    """Size classes whose pixels are recorded together."""
+class Member(NamedTuple):
+    """Who the pixels of a chunk are: NumPy."""
 
-    classes: tuple[int, ...]  # those with the longest signals first
-    firsts: tuple[int, ...]  # row of the group where each begins; the padding of the one before ends there
-    size: int  # pixels
-    pixels: Pixels  # of all rows: the padding at the end repeats the last
-
-
-class Place(NamedTuple):
-    """Where the nodes of a size class are."""
-
-    bunch: int
-    first: int  # node of it
+    pixels: Pixels  # without padding
+    slot: np.ndarray  # (pixel,) where each is among those of the chunk
+    padded: Pixels  # all of the chunk; those of padding are the first again
+    blocks: Any  # where its waveforms are: `electronics.chip.Blocks`
 
 
 class Members(NamedTuple):
     """Who the pixels of a part are."""
 
-    pixels: tuple[Pixels, ...]  # of each size class
-    places: tuple[Place, ...]  # of each size class
-    groups: tuple[Group, ...]
-    first: int = 0  # number of its first pixel in the batch
+    chunks: tuple[Member, ...]
+    first: int  # number of its first pixel in the batch
 
-
-class Part(NamedTuple):
-    """Pixels that are simulated at once, as many as the memory holds.
-
-    One entry per size class in `classes` and `responses`, one per group of them in `windows` and `recorders`.
-    """
-
-    bunches: tuple[Bunch, ...]
-    classes: tuple[SizeClass, ...]
-    responses: tuple[Any, ...]
-    windows: tuple[Window, ...]
-    recorders: tuple[Any, ...]  # what stands behind the pixels of each group
+    @property
+    def slots(self) -> list[np.ndarray]:
+        """Of each chunk, where its pixels are."""
+        return [member.slot for member in self.chunks]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +134,9 @@ class Fixed:
     members: tuple[Members, ...]  # of each part
     limits: np.ndarray  # (parameter, 2) lowest and highest value that the plan holds for, in the order of `Parameters`
     padding: float  # share of the work that is done on padding
-    pixels: Pixels  # of all classes, in the order of what `Simulator.charge` returns
+    pixels: Pixels  # of all chunks, in the order of what `Simulator.charge` returns
     slots: Slots  # of what `Simulator.hits` returns
+    ticks: int  # of the windows that hold all signals
 
 
 class Batch(NamedTuple):
@@ -143,12 +153,5 @@ class Batch(NamedTuple):
         return self.deposits
 
     def all_pixels(self) -> Pixels:
-        """The pixels of all classes, in the order of what `Simulator.charge` returns."""
+        """The pixels of all chunks, in the order of what `Simulator.charge` returns."""
         return self.fixed.pixels
-
-
-def joined(parts: tuple[Pixels, ...]) -> Pixels:
-    """All pixels of the parts, one after the other."""
-    none = np.zeros(0, dtype=np.int64)
-    nothing = Pixels(none, none, none, none, np.zeros(0), none, none)
-    return Pixels._make(np.concatenate(columns) for columns in zip(nothing, *parts, strict=True))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..response import FieldResponse
 from .electronics import Electronics
 from .geometry import Geometry
 from .layout import Layout
@@ -22,7 +23,7 @@ class Detector:
 
     `parameters` are the nominal values, `nominal` has those of the electronics as well. Nothing is cut at
     `time_interval`, the nominal readout window. `vdrift_static` is the fixed velocity that turns drift times into the z
-    of hits. The field response describes the last `response_distance` before the anode.
+    of hits. `response` is how arriving charge is seen.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Detector:
     vdrift_static: Any
     bounds: Mapping[str, Bound] = field(default_factory=lambda: dict(BOUNDS))
     time_interval: tuple[float, float] = (0.0, 200.0)
-    response_distance: float = 0.5
+    response: FieldResponse = FieldResponse()  # noqa: RUF009
 
     @property
     def nominal(self) -> Parameters:
@@ -69,7 +70,7 @@ class Detector:
             "io_groups": self.io_groups,
             "vdrift_static": self.vdrift_static,
             "time_interval": self.time_interval,
-            "response_distance": self.response_distance,
+            "response_distance": self.response.distance,
         }
         return _plain(values)
 

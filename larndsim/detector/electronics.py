@@ -25,7 +25,7 @@ TEXT = ("digitisation",)  # the settings that are no numbers
 UNIFORM = ("adc_counts", "clock", "hold_ticks", "reset_ticks", "busy_ticks", "max_hits")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Electronics:
     """What happens to the charge of a pixel. Charges in electrons, voltages in mV.
 
@@ -52,6 +52,16 @@ class Electronics:
         """The same for pixels of these modules (pixel,): what differs between modules becomes one value per pixel."""
         values = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
         return replace(self, **{name: value[module] for name, value in values.items() if value.ndim})
+
+    def _key(self) -> tuple[Any, ...]:
+        values = (getattr(self, field.name) for field in fields(self))
+        return tuple(tuple(value.tolist()) if isinstance(value, np.ndarray) else value for value in values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Electronics) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -19,8 +19,49 @@ from typing import Any, NamedTuple
 import eagerpy as ep
 import numpy as np
 
-from ..backend.operations import first_true, scan_while, take_along, to_real
+from ..backend.operations import first_true, floor, least, scan_while, take, to_integer, to_real
 from ..detector import Electronics
+
+
+class Blocks(NamedTuple):
+    """Where the waveforms of some pixels are: in blocks of ticks, those of a pixel one after the other.
+
+    So waveforms of any lengths make one array (block, tick). Ticks are counted from the first of each pixel.
+    """
+
+    pixel: Any  # (block,)
+    tick: Any  # (block,) its first tick
+    first: Any  # (pixel,) first block
+    ticks: Any  # (pixel,) how many ticks its blocks have
+
+    def places(self, column: Any, length: int) -> Any:
+        """Where some columns of each pixel (pixel, m) are in the flat waveforms, of blocks of some `length`.
+
+        The first one for what is before it, the last one for what is after.
+        """
+        inside = ep.minimum(ep.maximum(column, 0), ep.expand_dims(self.ticks, 1) - 1)
+        return ep.expand_dims(self.first * length, 1) + inside
+
+
+class Waveform(NamedTuple):
+    """Cumulative charge, and where it is."""
+
+    charge: Any  # (block, tick) electrons
+    blocks: Blocks
+
+    @classmethod
+    def of_rows(cls, charge: Any) -> Waveform:
+        """Waveforms of one length, (pixel, tick): each is a block."""
+        row = ep.arange(charge, charge.shape[0])
+        return cls(charge, Blocks(row, 0 * row, row, 0 * row + charge.shape[1]))
+
+    def at(self, column: Any) -> Any:
+        """What is in some columns, (pixel, m), that need not be there."""
+        return take(self.charge.reshape((-1,)), self.blocks.places(column, self.charge.shape[1]))
+
+    def rows(self, columns: int) -> Any:
+        """The waveforms of all pixels, so many ticks of each, (pixel, tick); each stays as it ends."""
+        return self.at(ep.expand_dims(ep.arange(self.charge, columns), 0) + 0 * ep.expand_dims(self.blocks.first, 1))
 
 
 class Cycle(NamedTuple):
@@ -65,20 +106,42 @@ class Shot(NamedTuple):
     details: Any
 
 
-# level, first tick alive -> the first column that reaches the level, or their number
-Find = Callable[[Any, Any], Any]
+# level, first tick alive -> the first column that reaches the level, or one beyond all; whether there is one
+Find = Callable[[Any, Any], tuple[Any, Any]]
 
 
-def finder(charge: Any, comparator: Comparator) -> Find:
-    """The comparator of each pixel."""
-    ticks = ep.expand_dims(to_real(ep.arange(charge, charge.shape[1]), charge), 0)
+def finder(waveform: Waveform, comparator: Comparator) -> Find:
+    """The comparator of each pixel: it looks at the block in which it comes alive, and at the next that has a peak."""
+    charge, blocks = waveform
+    pixels, length = blocks.first.shape[0], charge.shape[1]
+    column = ep.expand_dims(ep.arange(charge, length), 0)
     seen = charge if comparator.noise is None else charge + comparator.noise.comparator
-    seen = ep.where(ticks < ep.expand_dims(comparator.until, 1), seen, -np.inf)
+    alive = column < ep.expand_dims(take(comparator.until, blocks.pixel) - to_real(blocks.tick, charge), 1)
+    seen = ep.where(alive, seen, -np.inf)
+    peak, number = seen.max(axis=1), ep.arange(charge, charge.shape[0])
+    last = blocks.first + (blocks.ticks - 1) // length
 
-    def find(level: Any, first: Any) -> Any:
-        return first_true((seen >= ep.expand_dims(level, 1)).logical_and(ticks >= ep.expand_dims(first, 1)))
+    def reached(block: Any, level: Any, first: Any) -> Any:
+        """The first column of a block that reaches the level, or one beyond all."""
+        fires = take(seen, block) >= ep.expand_dims(level, 1)
+        return first_true(fires if first is None else fires.logical_and(column >= ep.expand_dims(first, 1)))
+
+    def find(level: Any, first: Any) -> tuple[Any, Any]:
+        alive = to_integer(ep.minimum(-1.0 * floor(-1.0 * first), to_real(blocks.ticks, first)))  # the next whole tick
+        begin = ep.minimum(blocks.first + alive // length, last)
+        here = reached(begin, level, alive - (begin - blocks.first) * length)
+        peaks = (peak >= take(level, blocks.pixel)).logical_and(number > take(begin, blocks.pixel))
+        after = least(ep.where(peaks, to_real(number, level), NEVER), blocks.pixel, pixels)
+        later = after < NEVER
+        block = ep.where(here < length, begin, to_integer(ep.where(later, after, 0.0 * after)))
+        column = ep.where(here < length, here, reached(block, level, None))
+        fired = (here < length).logical_or(later)
+        return ep.where(fired, (block - blocks.first) * length + column, blocks.ticks), fired
 
     return find
+
+
+NEVER = 1e9  # ticks
 
 
 def attempts(read: Callable[[Any, Any], Reading], comparator: Comparator, cycle: Cycle) -> Shot:
@@ -120,11 +183,6 @@ def moved_up(choice: Any, values: Any) -> Any:
     As a sum, not a product of matrices, which frameworks round as they are told.
     """
     return (ep.expand_dims(choice, 3) * ep.expand_dims(values, 1)).sum(axis=2)
-
-
-def columns_of(charge: Any, index: Any) -> Any:
-    """Columns of the waveform (pixel, m): the first for what is before it, the last for what is after."""
-    return take_along(charge, within(index, charge.shape[1]))
 
 
 def within(index: Any, columns: int) -> Any:

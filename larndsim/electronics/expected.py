@@ -15,8 +15,8 @@ import eagerpy as ep
 
 from ..backend.operations import Derived, with_derivative
 from ..detector import Electronics
-from .chip import Comparator, Cycle
-from .expected_derivative import pull, push
+from .chip import Comparator, Cycle, Waveform
+from .expected_derivative import jvp, vjp
 from .expected_renewal import MOMENTS, Rows, Scheme, by_rows, moments
 from .firing import Grid
 from .noise import Widths
@@ -36,11 +36,12 @@ class Found(NamedTuple):
     charge_spread: Any
 
 
-def expected_hits(charge: Any, comparator: Comparator, electronics: Electronics) -> Found:
-    """The hits of a cumulative `charge` (pixel, tick), which alone moves them; `comparator.noise` are the widths.
+def expected_hits(waveform: Waveform, comparator: Comparator, electronics: Electronics) -> Found:
+    """The hits of a cumulative charge, which alone moves them; `comparator.noise` are the widths.
 
     No threshold is higher than that of the electronics, or the grid would not hold the levels.
     """
+    charge = waveform.charge
     scheme = Scheme(Cycle.of(electronics), Grid.of(electronics), charge.shape[1])
     rest = (comparator.until, comparator.threshold, *comparator.noise)
     found = with_derivative(_derived(scheme), charge, *rest)
@@ -60,7 +61,7 @@ def expected_hits(charge: Any, comparator: Comparator, electronics: Electronics)
 
 @cache
 def _derived(scheme: Scheme) -> Derived:
-    return Derived(partial(_value, scheme), partial(_push, scheme), partial(_pull, scheme), movers=1)
+    return Derived(partial(_value, scheme), partial(_jvp, scheme), partial(_vjp, scheme), movers=1)
 
 
 def _value(scheme: Scheme, *arrays: Any) -> tuple[Any, tuple[Any]]:
@@ -69,16 +70,16 @@ def _value(scheme: Scheme, *arrays: Any) -> tuple[Any, tuple[Any]]:
     return found, (mean,)
 
 
-def _push(scheme: Scheme, arrays: tuple[Any, ...], kept: tuple[Any], step: Any) -> Any:
+def _jvp(scheme: Scheme, arrays: tuple[Any, ...], kept: tuple[Any], step: Any) -> Any:
     """How the moments move with the waveforms, `step` (direction, pixel, tick): (direction, pixel, hit, moment)."""
     size = max(DERIVED, step.shape[0])
-    moved = by_rows(partial(push, scheme), size, _rows(*arrays), kept[0], step.transpose((1, 0, 2)))
+    moved = by_rows(partial(jvp, scheme), size, _rows(*arrays), kept[0], step.transpose((1, 0, 2)))
     return moved.transpose((1, 0, 2, 3))
 
 
-def _pull(scheme: Scheme, arrays: tuple[Any, ...], kept: tuple[Any], slope: Any, _: tuple[bool, ...]) -> tuple[Any]:
-    """The transposed of `_push`: slopes by the moments (pixel, hit, moment) -> by the waveforms (pixel, tick)."""
-    return (by_rows(partial(pull, scheme), DERIVED, _rows(*arrays), kept[0], slope),)
+def _vjp(scheme: Scheme, arrays: tuple[Any, ...], kept: tuple[Any], slope: Any, _: tuple[bool, ...]) -> tuple[Any]:
+    """The transposed of `_jvp`: slopes by the moments (pixel, hit, moment) -> by the waveforms (pixel, tick)."""
+    return (by_rows(partial(vjp, scheme), DERIVED, _rows(*arrays), kept[0], slope),)
 
 
 def _rows(charge: Any, until: Any, threshold: Any, *widths: Any) -> Rows:

@@ -31,7 +31,7 @@ from .expected_renewal import (
 from .firing import OUTCOMES, Slopes, Tables, Ticks, slopes_of, tables_of
 
 
-def push(scheme: Scheme, rows: Rows, mean: Any, step: Any) -> Any:
+def jvp(scheme: Scheme, rows: Rows, mean: Any, step: Any) -> Any:
     """How the moments move with the waveforms, `step` (pixel, direction, tick): (pixel, direction, order, moment)."""
     (pixels, directions, _), course = step.shape, course_of(scheme, rows)
     index = ep.tile(ep.expand_dims(course.index, 1), (1, directions, 1)).reshape((pixels * directions, -1))
@@ -89,8 +89,8 @@ def _each_way(step: Any, values: Any) -> Any:
     return (step * ep.expand_dims(values, 2)).reshape((*values.shape[:2], -1, *values.shape[3:]))
 
 
-def pull(scheme: Scheme, rows: Rows, mean: Any, slope: Any) -> Any:
-    """The transposed of `push`: slopes by the moments (pixel, order, moment) -> by the waveforms (pixel, tick)."""
+def vjp(scheme: Scheme, rows: Rows, mean: Any, slope: Any) -> Any:
+    """The transposed of `jvp`: slopes by the moments (pixel, order, moment) -> by the waveforms (pixel, tick)."""
     course = course_of(scheme, rows)
 
     def block(worth: State, row: tuple[Ticks, State, Any]) -> tuple[State, tuple[Any, ...]]:

@@ -23,7 +23,10 @@ from .chip import Cycle
 from .passage import FAR, OPEN, REACH, Attempts, Grid, Slopes, attempt_probabilities
 from .renewal import NEVER, SURE, Noise, Padded, Pieces, Quadrature, Seen, Ticks, all_attempts, levels
 
-SHORTEST, RATIO = 8, 4  # ticks that attempts are padded to, where shapes are compiled: few lengths, each so much longer
+SHORTEST, RATIO = (
+    32,
+    8,
+)  # ticks that attempts are padded to, where shapes are compiled: few lengths, each so much longer
 NUMBERS = 2**18  # of a chunk: they stay in the caches of a processor
 OPEN_END = 1e9  # electrons: stands for the open ends of the ADC
 IMPOSSIBLE = -1e30  # the logarithm of a probability of zero

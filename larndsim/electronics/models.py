@@ -22,7 +22,7 @@ import eagerpy as ep
 from ..backend.operations import constant, floor, rounded, to_real
 from ..detector import Channel, Electronics
 from ..errors import check_choice
-from .chip import Comparator, Cycle, Reading, attempts, chosen, columns_of, finder, moved_up
+from .chip import Comparator, Cycle, Reading, Waveform, attempts, chosen, finder, moved_up
 from .expected import expected_hits
 from .noise import Noise, Widths
 from .relaxed import hits_between_ticks
@@ -32,8 +32,8 @@ class Model(NamedTuple):
     """One way to compute hits, and what it can."""
 
     name: str
-    # charge (pixel, tick), comparator, electronics -> ticks, charges, mask, and where it predicts the last of PixelHits
-    hits: Callable[[Any, Comparator, Electronics], tuple[Any, ...]]
+    # waveforms, comparator, electronics -> ticks, charges, mask, and where it predicts the last of PixelHits
+    hits: Callable[[Waveform, Comparator, Electronics], tuple[Any, ...]]
     differentiable: bool = True  # by the waveform
     whole: bool = False  # whole ticks, and whole ADC counts
     noisy: bool = False  # has noise unless told otherwise
@@ -64,7 +64,8 @@ def digitize(
     electronics: Electronics,
     model: str = "relaxed",
 ) -> PixelHits:
-    """The hits of cumulative `charge` (pixel, tick). A model that predicts is given the `Widths` of the noise.
+    """The hits of cumulative `charge`: a `Waveform`, or rows (pixel, tick). A model that predicts is given the `Widths`
+    of the noise.
 
     A pixel has seen nothing before its window, and sees nothing more after its last column. Its comparator is alive
     at ticks before `end` (pixel,): how far a window is padded makes no difference.
@@ -72,25 +73,26 @@ def digitize(
     check_choice("electronics", model, MODELS)
     until = ep.where(channel.live > 0.0, end, 0.0)
     comparator = Comparator(until, channel.threshold, noise)
-    tick, charge, mask, *prediction = MODELS[model].hits(charge, comparator, electronics)
+    waveform = charge if isinstance(charge, Waveform) else Waveform.of_rows(charge)
+    tick, charge, mask, *prediction = MODELS[model].hits(waveform, comparator, electronics)
     adc = ep.where(mask, counts(charge, channel, electronics), 0.0)
     whole = MODELS[model].whole
     return PixelHits(tick, charge, WHOLE[electronics.digitisation](adc) if whole else adc, mask, *prediction)
 
 
-def clocked(charge: Any, comparator: Comparator, electronics: Electronics) -> tuple[Any, Any, Any]:
+def clocked(waveform: Waveform, comparator: Comparator, electronics: Electronics) -> tuple[Any, Any, Any]:
     """The hits of the hardware, tick by tick: ticks, charges, and whether there is such a hit."""
-    charge = constant(charge)
-    find, cycle = finder(charge, comparator), Cycle.of(electronics)
+    waveform = waveform._replace(charge=constant(waveform.charge))
+    find, cycle = finder(waveform, comparator), Cycle.of(electronics)
 
     def read(level: Any, first: Any) -> Reading:
-        column = find(level, first)
+        column, fired = find(level, first)
         stop = column + cycle.hold
-        seen = columns_of(charge, ep.stack([stop, stop + cycle.reset], axis=1))
-        return Reading(column < charge.shape[1], to_real(column, charge), seen[:, 0], seen[:, 1])
+        seen = waveform.at(ep.stack([stop, stop + cycle.reset], axis=1))
+        return Reading(fired, to_real(column, level), seen[:, 0], seen[:, 1])
 
     shots = attempts(read, comparator, cycle)
-    choice = chosen(shots.kept, cycle.hits, charge)
+    choice = chosen(shots.kept, cycle.hits, waveform.charge)
     seen = ep.stack([shots.tick, shots.charge], axis=2)
     hits = moved_up(choice, seen.transpose((1, 0, 2)))
     return hits[:, :, 0], hits[:, :, 1], choice.sum(axis=2) > 0.5

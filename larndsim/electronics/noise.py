@@ -24,10 +24,10 @@ ROWS = 2**17  # numbers drawn at once: few enough for a processor's cache
 
 
 class Noise(NamedTuple):
-    """What is added to the charge of each pixel. Axes: (pixel, attempt), (pixel, tick)."""
+    """What is added to the charge of each pixel. Axes: (pixel, attempt), (block, tick) as the waveforms."""
 
     reset: Any  # (pixel, attempt) left on the pixel by the reset before each attempt to digitise
-    comparator: Any  # (pixel, tick) what the comparator sees beside the charge
+    comparator: Any  # (block, tick) what the comparator sees beside the charge
     digitised: Any  # (pixel, attempt) on the digitised value
     discriminator: Any  # (pixel, attempt) on the threshold that the digitised value is compared with
 
@@ -40,42 +40,50 @@ class Widths(NamedTuple):
     discriminator: Any
 
 
-def draw(seed: int, pixels: Any, ticks: int, electronics: Electronics) -> Noise:
+def draw(seed: int, pixels: Any, length: int, electronics: Electronics, blocks: Any = None) -> Noise:
     """Noise for `pixels`: anything with integer arrays `event`, `plane`, `ix`, `iy`, `burst` (pixel,); float32.
 
-    The widths are those of `electronics`: numbers, or one per pixel (`Electronics.per_pixel`).
+    The comparator's has so many ticks for each of `blocks`: `pixel` and `tick` (block,) say whose they are and at which
+    even tick they begin; default: one block of each pixel. The widths are those of `electronics`: numbers, or
+    one per pixel (`Electronics.per_pixel`).
     """
     if not 0 <= seed < 2**63:
         raise ArgumentError("seed", "be a whole number from 0 to 2**63 - 1", f"it is {seed}")
     number = electronics.max_hits * ATTEMPTS
     uncorrelated, discriminator = electronics.uncorrelated_noise, electronics.discriminator_noise
-    rows = [
-        (electronics.reset_noise, number),
-        (np.hypot(uncorrelated, discriminator), ticks),
-        (uncorrelated, number),
-        (discriminator, number),
-    ]
     key = hashed([np.full(len(pixels.ix), seed), pixels.event, pixels.plane, pixels.ix, pixels.iy, pixels.burst])
-    return Noise(*(_row(key, kind, width, length) for kind, (width, length) in enumerate(rows)))
+    rows = np.arange(len(key)) if blocks is None else np.asarray(blocks.pixel)
+    begin = None if blocks is None else np.asarray(blocks.tick)
+    comparator = np.broadcast_to(np.hypot(uncorrelated, discriminator), len(key))[rows]
+    return Noise(
+        _row(key, 0, electronics.reset_noise, number),
+        _row(key[rows], 1, comparator, length, begin),
+        _row(key, 2, uncorrelated, number),
+        _row(key, 3, discriminator, number),
+    )
 
 
-def _row(key: np.ndarray, kind: int, width: Any, length: int) -> np.ndarray:
-    """Noise of one kind and width. Axes: (pixel, length)."""
+def _row(key: np.ndarray, kind: int, width: Any, length: int, begin: np.ndarray | None = None) -> np.ndarray:
+    """Noise of one kind and width. Axes: (key, length)."""
     if not np.any(width):
         return np.zeros((len(key), length), dtype=np.float32)
-    values = normal(hashed([key, np.full(len(key), kind)]), length)
+    values = normal(hashed([key, np.full(len(key), kind)]), length, begin)
     values *= np.asarray(width, dtype=np.float32)[..., None]
     return values
 
 
-def normal(key: np.ndarray, length: int) -> np.ndarray:
-    """Normal numbers of mean 0 and width 1, float32: a row per key. Axes: (key, length)."""
+def normal(key: np.ndarray, length: int, begin: np.ndarray | None = None) -> np.ndarray:
+    """Normal numbers of mean 0 and width 1, float32: a row per key, from an even place `begin` of it on (default: 0).
+
+    Axes: (key, length).
+    """
     values = np.empty((len(key), length + length % 2), dtype=np.float32)
     step = max(1, ROWS // max(length, 1))
     place = STEP * np.arange(1, values.shape[1] // 2 + 1, dtype=np.uint64)
+    state = key if begin is None else key + STEP * (np.asarray(begin) // 2).astype(np.uint64)
     for start in range(0, len(key), step):
         rows = slice(start, start + step)
-        bits = mixed(key[rows, None] + place)
+        bits = mixed(state[rows, None] + place)
         radius = np.sqrt(-2.0 * np.log(_uniform(bits >> np.uint64(32))))
         angle = np.float32(2.0 * np.pi) * _uniform(bits & np.uint64(0xFFFFFFFF))
         values[rows, 0::2] = radius * np.cos(angle)

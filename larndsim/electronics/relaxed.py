@@ -25,82 +25,88 @@ import eagerpy as ep
 
 from ..backend.operations import Derived, add_along, floor, scan, take_along, to_integer, to_real, with_derivative
 from ..detector import Electronics
-from .chip import Comparator, Cycle, Find, Reading, attempts, chosen, columns_of, finder, moved_up, within
+from .chip import Blocks, Comparator, Cycle, Find, Reading, Waveform, attempts, chosen, finder, moved_up
 from .noise import Noise
+
+PLACES = 3  # of the waveform that an attempt reads
 
 
 class Kept(NamedTuple):
     """What is kept for the derivatives: where each attempt reads the waveform, and how what it reads moves."""
 
-    column: Any  # the later of the two that each place lies between
+    before: Any  # (pixel, attempt * place) the earlier of the two columns that each lies between, in the flat waveforms
+    after: Any  # the later
     part: Any  # of the way from the one before
     slope: Any  # of the waveform there; of the first place 1 over that of what the comparator sees, 0 if none crosses
     waits: Any  # (attempt, pixel) 1 where the level is reached before the comparator comes alive, else 0
     choice: Any  # (pixel, hit, attempt) 1 where an attempt gave a hit, else 0
 
 
-def hits_between_ticks(charge: Any, comparator: Comparator, electronics: Electronics) -> tuple[Any, Any, Any]:
-    """Ticks, charges, and whether there is such a hit, of a cumulative `charge`; it and the threshold move them."""
-    rest = (comparator.threshold, comparator.until, *(comparator.noise or ()))
-    hits = with_derivative(_derived(Cycle.of(electronics), charge.shape[1]), charge, *rest)
+def hits_between_ticks(waveform: Waveform, comparator: Comparator, electronics: Electronics) -> tuple[Any, Any, Any]:
+    """Ticks, charges, and whether there is such a hit; the waveforms and the threshold move them."""
+    rest = (comparator.threshold, *waveform.blocks, comparator.until, *(comparator.noise or ()))
+    derived = _derived(Cycle.of(electronics), waveform.charge.shape)
+    hits = with_derivative(derived, waveform.charge, *rest)
     return hits[:, :, 0], hits[:, :, 1], hits[:, :, 2] > 0.5
 
 
 @cache
-def _derived(cycle: Cycle, columns: int) -> Derived:
-    return Derived(partial(_value, cycle), _push, partial(_pull, columns), movers=2, again=False)
+def _derived(cycle: Cycle, shape: tuple[int, int]) -> Derived:
+    return Derived(partial(_value, cycle), _jvp, partial(_vjp, shape), movers=2, again=False)
 
 
-def _value(cycle: Cycle, charge: Any, threshold: Any, until: Any, *noise: Any) -> tuple[Any, Kept]:
+def _value(cycle: Cycle, charge: Any, threshold: Any, *rest: Any) -> tuple[Any, Kept]:
     """Tick, charge and 1 of each hit; zeros where there is none. Axes: (pixel, hit, 3)."""
+    blocks, until, *noise = Blocks(*rest[:4]), *rest[4:]
+    waveform = Waveform(charge, blocks)
     comparator = Comparator(until, threshold, Noise(*noise) if noise else None)
-    read = partial(_read, charge, finder(charge, comparator), comparator.noise, cycle)
+    read = partial(_read, waveform, finder(waveform, comparator), comparator.noise, cycle)
     shots = attempts(read, comparator, cycle)
-    kept = Kept(*(*shots.details, chosen(shots.kept, cycle.hits, charge)))
+    column, part, slope, waits = shots.details
+    columns = column.transpose((1, 0, 2)).reshape((column.shape[1], -1))
+    before, after = (blocks.places(columns - shift, charge.shape[1]) for shift in (1, 0))
+    kept = Kept(before, after, part, slope, waits, chosen(shots.kept, cycle.hits, charge))
     seen = ep.stack([shots.tick, shots.charge, ep.ones_like(shots.tick)], axis=2)
     return moved_up(kept.choice, seen.transpose((1, 0, 2))), kept
 
 
-def _read(charge: Any, find: Find, noise: Noise | None, cycle: Cycle, level: Any, first: Any) -> Reading:
+def _read(waveform: Waveform, find: Find, noise: Noise | None, cycle: Cycle, level: Any, first: Any) -> Reading:
     """One attempt."""
-    column, size = find(level, first), charge.shape[1]
-    before, after = _pair(charge, column)
+    column, fired = find(level, first)
+    seen = _pairs(waveform, ep.expand_dims(column, 1))
     if noise is not None:
-        before, after = map(operator.add, (before, after), _pair(noise.comparator, column))
-    fired = column < size
+        noises = _pairs(waveform._replace(charge=noise.comparator), ep.expand_dims(column, 1))
+        seen = tuple(map(operator.add, seen, noises))
+    before, after = (each[:, 0] for each in seen)
     crosses = (before < level).logical_and(after > before)  # else it was above already when the comparator came alive
     rise = ep.where(crosses, after - before, 1.0)
     part = ep.where(crosses, level - before, 0.0) / rise
     crossing = to_real(column - 1, level) + part
     moves = fired.logical_and(crosses).logical_and(crossing > first)
-    tick = ep.where(fired, ep.where(moves, crossing, first), float(size))
-    stop, *at_stop = _at(charge, tick + cycle.hold)
-    restart, *at_restart = _at(charge, tick + (cycle.hold + cycle.reset))
-    places = zip((column, part, to_real(moves, rise) / rise), at_stop, at_restart, strict=True)
+    tick = ep.where(fired, ep.where(moves, crossing, first), to_real(waveform.blocks.ticks, first))
+    later = ep.stack([tick + cycle.hold, tick + (cycle.hold + cycle.reset)], axis=1)
+    columns = to_integer(floor(later)) + 1
+    before, after = _pairs(waveform, columns)
+    slopes, parts = after - before, later - to_real(columns - 1, later)
+    ends = before + parts * slopes
+    places = zip((column, part, to_real(moves, rise) / rise), (columns, parts, slopes), strict=True)
     waits = to_real(fired.logical_and(moves.logical_not()), level)
-    return Reading(fired, tick, stop, restart, (*(ep.stack(three, axis=1) for three in places), waits))
+    details = (*(ep.concatenate([ep.expand_dims(one, 1), two], axis=1) for one, two in places), waits)
+    return Reading(fired, tick, ends[:, 0], ends[:, 1], details)
 
 
-def _at(charge: Any, time: Any) -> tuple[Any, Any, Any, Any]:
-    """The waveform at any time; the column after it, the part of the way there, and the slope. Axis: (pixel,)."""
-    column = to_integer(floor(time)) + 1
-    before, after = _pair(charge, column)
-    part, slope = time - to_real(column - 1, time), after - before
-    return before + part * slope, column, part, slope
+def _pairs(waveform: Waveform, column: Any) -> tuple[Any, Any]:
+    """What is in the columns before some, and in these. Axes: (pixel, m)."""
+    pairs, count = waveform.at(ep.concatenate([column - 1, column], axis=1)), column.shape[1]
+    return pairs[:, :count], pairs[:, count:]
 
 
-def _pair(values: Any, column: Any) -> tuple[Any, Any]:
-    """What is in the column before, and in it. Axis: (pixel,)."""
-    pair = columns_of(values, ep.stack([column - 1, column], axis=1))
-    return pair[:, 0], pair[:, 1]
-
-
-def _push(_: tuple[Any, ...], kept: tuple[Any, ...], step: Any, raised: Any) -> Any:
-    """How the hits move with the waveforms, `step` (direction, pixel, tick), and the thresholds, `raised`
+def _jvp(_: tuple[Any, ...], kept: tuple[Any, ...], step: Any, raised: Any) -> Any:
+    """How the hits move with the waveforms, `step` (direction, block, tick), and the thresholds, `raised`
     (direction, pixel); either may be None. Axes: (direction, pixel, hit, 3)."""
     found = Kept(*kept)
     moving = raised if step is None else step
-    directions, pixels = moving.shape[:2]
+    directions, pixels = moving.shape[0], found.waits.shape[1]
     nothing = ep.zeros(moving, (directions, pixels))
     raised = nothing if raised is None else raised
     read = _read_steps(step, found) if step is not None else ep.zeros(moving, (len(found.waits), 3, directions, pixels))
@@ -118,17 +124,18 @@ def _push(_: tuple[Any, ...], kept: tuple[Any, ...], step: Any, raised: Any) -> 
 
 def _read_steps(step: Any, found: Kept) -> Any:
     """How the waveforms move where each attempt reads them. Axes: (attempt, place, direction, pixel)."""
-    directions, pixels, columns = step.shape
-    index, weight = _columns_and_weights(found, columns)
-    rows = take_along(step.reshape((-1, columns)), ep.tile(index, (directions, 1)))
-    read = (rows.reshape((directions, pixels, -1)) * weight).reshape((directions, pixels, -1, 3, 2)).sum(axis=4)
-    return read.transpose((2, 3, 0, 1))
+    directions, pixels = step.shape[0], found.waits.shape[1]
+    index = ep.concatenate([found.before, found.after], axis=1).reshape((1, -1))
+    read = take_along(step.reshape((directions, -1)), ep.tile(index, (directions, 1)))
+    read = read.reshape((directions, pixels, 2, -1, PLACES)).transpose((2, 3, 4, 0, 1))
+    part = ep.expand_dims(found.part.transpose((0, 2, 1)), 2)
+    return (1.0 - part) * read[0] + part * read[1]
 
 
-def _pull(
-    columns: int, _: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, wanted: tuple[bool, ...]
+def _vjp(
+    shape: tuple[int, int], _: tuple[Any, ...], kept: tuple[Any, ...], slope: Any, wanted: tuple[bool, ...]
 ) -> tuple[Any, Any]:
-    """The transposed of `_push`: slopes by the hits (pixel, hit, 3) -> by waveforms (pixel, tick), thresholds."""
+    """The transposed of `_jvp`: slopes by the hits (pixel, hit, 3) -> by waveforms (block, tick), thresholds."""
     found = Kept(*kept)
     by_tick, by_charge = ((found.choice * slope[:, :, row : row + 1]).sum(axis=1).transpose((1, 0)) for row in (0, 1))
 
@@ -142,15 +149,11 @@ def _pull(
     rows = (ep.flip(each, 0) for each in (by_tick, by_charge, found.slope, found.waits))
     by_read = ep.flip(scan(attempt, (nothing, nothing), tuple(rows))[1], 0)  # (attempt, pixel, place)
     by_threshold = -1.0 * by_read[:, :, 0].sum(axis=0) if wanted[1] else None
-    index, weight = _columns_and_weights(found, columns)
-    by_read = by_read.transpose((1, 0, 2)).reshape((weight.shape[0], -1, 1))
-    by_column = (weight.reshape((weight.shape[0], -1, 2)) * by_read).reshape(weight.shape)
-    return add_along(by_column, index, columns) if wanted[0] else None, by_threshold
-
-
-def _columns_and_weights(found: Kept, columns: int) -> tuple[Any, Any]:
-    """The two columns of each place, and how much each counts. Axes: (pixel, attempt * place * 2)."""
-    pixels = found.column.shape[1]
-    index = ep.stack([found.column - 1, found.column], axis=3).transpose((1, 0, 2, 3)).reshape((pixels, -1))
-    weight = ep.stack([1.0 - found.part, found.part], axis=3).transpose((1, 0, 2, 3)).reshape((pixels, -1))
-    return within(index, columns), weight
+    by_before, by_after = (
+        (weight * by_read).transpose((1, 0, 2)).reshape(found.before.shape) for weight in (1.0 - found.part, found.part)
+    )
+    if not wanted[0]:
+        return None, by_threshold
+    index = ep.concatenate([found.before, found.after], axis=1).reshape((1, -1))
+    by_column = ep.concatenate([by_before, by_after], axis=1).reshape((1, -1))
+    return add_along(by_column, index, shape[0] * shape[1]).reshape(shape), by_threshold

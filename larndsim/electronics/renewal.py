@@ -32,6 +32,7 @@ SURE, NEVER, LOUD = -1, -2, -3
 FOREVER = 2**40  # a column that no window reaches
 PLAUSIBLE = 2.0  # widths: what takes no more of the noise is likely
 LONGEST = 0.25  # widths between the charges that attempts at two nodes begin with, at most
+EQUAL = 1e-7  # electrons: rounding, not a slope
 TINY = 1e-300  # stands for a probability of zero in quotients
 
 
@@ -242,7 +243,7 @@ def live_ticks(attempts: Pieces, padded: Padded, noise: Noise, q: Quadrature, cy
     if q.flat and len(attempt):
         pixel, starts = a.pixel[attempt], np.diff(attempt, prepend=-1) != 0
         for ahead in (0, cycle.hold):
-            starts |= np.diff(padded.at(pixel, column + ahead), prepend=-1) != 0
+            starts |= np.abs(np.diff(padded.at(pixel, column + ahead), prepend=-1)) > EQUAL
         start = np.flatnonzero(starts)
         times = np.diff(start, append=len(attempt)).astype(float)
         attempt, column = attempt[start], column[start] + (times.astype(np.int64) - 1) // 2

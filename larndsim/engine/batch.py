@@ -1,4 +1,4 @@
-"""Segments and their plan -> a batch: arrays of fixed shape, relative to nearby origins, on the device."""
+"""Segments and their plan -> a batch: chunks of tiles, relative to nearby origins, on the device."""
 
 from __future__ import annotations
 
@@ -7,59 +7,73 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Backend, Room, map_leaves, static
-from ..data.batch import Deposits, Fixed, Frame, Members, Part, Pixels
+from ..backend import Backend, map_leaves, static
+from ..data.batch import Batch, Deposits, Fixed, Frame, Member, Members, Part, Pixels
 from ..data.segments import Segments
+from ..detector import Detector
 from ..detector.geometry import Geometry, plane_of
 from ..pixelization import Plan, Ranges, bursts_of, frames, local_lines, plan, times_in
-from ..response import BEFORE, TICK
-from .footprint import split
-from .shapes import Piece, bunched, fill, padding, sort_into_classes, window_length
+from .chunks import Planned, chunks_of
+from .folding import Resolution, resolutions
+from .footprint import numbers_of, split
+from .recording import Recorder, blocks_of, slots_of
+from .tiles import asked_work
 
 static(Fixed)
-
-SHORTEST = 64  # segments that a batch is padded to, at least
 
 
 def make_batch(
     segments: Segments,
-    geometry: Geometry,
+    detector: Detector,
     ranges: Ranges,
-    respond: Callable[..., Any],
+    respond: Callable[[float, Resolution], Any],
+    record: Callable[[Pixels], Recorder],
     backend: Backend,
     memory: float,
-    room: Room,
-) -> tuple[Deposits, Frame, list[tuple[Part, Members]], int, float]:
-    """Plan the segments for all parameters within `ranges` and sort their pixels into size classes.
+    limits: np.ndarray,
+) -> Batch:
+    """Plan the segments for all parameters within `ranges`; each part takes no more than `memory`.
 
-    `respond(pitch, resolution)` gives the folded response, on the device. Each part takes no more than `memory`. Last
-    come the ticks of the windows that hold all signals, and the share of the work that is done on padding.
+    `respond(pitch, resolution)` gives the folded response, on the device; `record(pixels)` what stands behind pixels.
     """
-    s = segments
+    s, geometry, sampling = segments, detector.geometry, ranges.sampling
     middles = ((s.x_start + s.x_end) / 2, (s.y_start + s.y_end) / 2, (s.z_start + s.z_end) / 2)
     plane = plane_of(geometry, *middles)
-    frame = frames(segments, geometry, plane)
-    bursts = bursts_of(segments, geometry, ranges)
-    planned = plan(segments, geometry, frame, plane, bursts, ranges)
-    pieces = sort_into_classes(planned, geometry.pitch[planned.plane], ranges, room)
-    channels = [respond(shape.pitch, shape.resolution).mixing.shape[0] for shape, _, _ in pieces]
-    sizes = [shape.numbers(rows, count) for (shape, rows, _), count in zip(pieces, channels, strict=True)]
-    deposits = _deposits(segments, geometry, frame, plane, times_in(bursts, segments))
-    parts = [_part(planned, frame, pieces[chosen], respond, backend, room) for chosen in split(sizes, backend, memory)]
-    deposits, frame = backend.put((_padded(deposits), _padded(frame)))
-    return deposits, frame, parts, window_length(planned), padding(planned, pieces, ranges)
+    frame, bursts = frames(segments, geometry, plane), bursts_of(segments, geometry, ranges)
+    planned, t = plan(segments, geometry, frame, plane, bursts, ranges), times_in(bursts, segments, sampling.tick)
+    chunks = chunks_of(planned, t, geometry.pitch[planned.plane], frame, ranges, backend.sizes(memory))
+    known = resolutions(ranges.accuracy)
+    responses = [tuple(respond(each.pitch, known[level]) for level in each.levels) for each in chunks]
+    sizes = [numbers_of(each.chunk, own, sampling) for each, own in zip(chunks, responses, strict=True)]
+    parts, members, first = [], [], 0
+    for chosen in split(sizes, backend, memory):
+        own = chunks[chosen]
+        people = tuple(_member(planned, each, ranges) for each in own)
+        recorders = tuple(record(each.padded) for each in people)
+        on_device = backend.put((tuple(_narrow(each.chunk) for each in own), recorders))
+        parts.append(Part(on_device[0], tuple(responses[chosen]), on_device[1]))
+        members.append(Members(people, first))
+        first += sum(len(each.slot) for each in people)
+    everyone = joined(tuple(each.pixels for part in members for each in part.chunks))
+    fixed = Fixed(
+        members=tuple(members),
+        limits=limits,
+        padding=_padding(chunks, planned, ranges),
+        pixels=everyone,
+        slots=slots_of(everyone, detector),
+        ticks=_window(planned, ranges),
+    )
+    for column in (*fixed.pixels, *fixed.slots):
+        column.flags.writeable = False  # all results share them
+    deposits, frame = backend.put((_deposits(segments, geometry, frame, plane, t), map_leaves(_narrow_one, frame)))
+    return Batch(deposits, frame, tuple(parts), fixed)
 
 
-def _part(
-    planned: Plan, frame: Frame, pieces: list[Piece], respond: Callable[..., Any], backend: Backend, room: Room
-) -> tuple[Part, Members]:
-    """Some size classes on the device, without what stands behind their pixels; and who these are."""
-    nodes, classes = map(list, zip(*(fill(planned, frame, piece) for piece in pieces), strict=True))
-    bunches, places = bunched(nodes, room.nodes)
-    responses = tuple(respond(piece.shape.pitch, piece.shape.resolution) for piece in pieces)
-    bunches, classes = backend.put((bunches, tuple(classes)))
-    part = Part(bunches, classes, responses, windows=(), recorders=())
-    return part, Members(tuple(_pixels(planned, piece.members) for piece in pieces), places, groups=())
+def joined(parts: tuple[Pixels, ...]) -> Pixels:
+    """All pixels of the parts, one after the other."""
+    none = np.zeros(0, dtype=np.int64)
+    nothing = Pixels(none, none, none, none, np.zeros(0), none, none)
+    return Pixels._make(np.concatenate(columns) for columns in zip(nothing, *parts, strict=True))
 
 
 def _deposits(segments: Segments, geometry: Geometry, frame: Frame, plane: np.ndarray, t: np.ndarray) -> Deposits:
@@ -69,22 +83,43 @@ def _deposits(segments: Segments, geometry: Geometry, frame: Frame, plane: np.nd
     return Deposits(line.x, line.y, line.z, end.x, end.y, end.z, segments.dE, segments.dEdx, t)
 
 
-def _pixels(planned: Plan, members: np.ndarray) -> Pixels:
-    """Who the pixels of a class are, and when (us) their windows start."""
+def _pixels(planned: Plan, members: np.ndarray, ranges: Ranges) -> Pixels:
+    """Who the pixels of a chunk are, and when (us) their windows start."""
     event, plane, ix, iy, reference, burst = (
         getattr(planned, name)[members] for name in ("event", "plane", "ix", "iy", "reference", "burst")
     )
-    first = np.floor(planned.window[0, members] / TICK) - BEFORE
-    return Pixels(event, plane, ix, iy, TICK * (reference + first), reference, burst)
+    first = np.floor(planned.window[0, members] / ranges.sampling.tick) - ranges.sampling.before
+    return Pixels(event, plane, ix, iy, ranges.sampling.tick * (reference + first), reference, burst)
 
 
-def _padded(columns: Any) -> Any:
-    """Columns with zeros at the end, where no node belongs to, up to a power of two, so that batches share lengths."""
-    count = len(columns[0])
-    more = (1 << max(count - 1, SHORTEST - 1).bit_length()) - count
+def _member(planned: Plan, each: Planned, ranges: Ranges) -> Member:
+    """Who the pixels of a chunk are, with padding and without."""
+    pixels = _pixels(planned, each.members, ranges)
+    row = np.zeros(len(each.chunk.ticks), dtype=np.int64)
+    row[each.slots] = np.arange(len(each.slots))
+    return Member(pixels, each.slots, map_leaves(lambda column: column[row], pixels), blocks_of(each.chunk))
 
-    def pad(column: np.ndarray) -> np.ndarray:
-        column = column.astype(np.int32) if column.dtype.kind == "i" else column
-        return np.concatenate([column, np.zeros(more, dtype=column.dtype)])
 
-    return map_leaves(pad, columns)
+def _window(plan: Plan, ranges: Ranges) -> int:
+    """Ticks of the windows that hold every signal for all parameters within bounds."""
+    longest = (plan.window[1] - plan.window[0]).max(initial=0.0) / ranges.sampling.tick + 2
+    return ranges.sampling.block * int(np.ceil(longest / ranges.sampling.block)) + ranges.sampling.span
+
+
+def _padding(chunks: list[Planned], plan: Plan, ranges: Ranges) -> float:
+    """Share of the nodes that are padding, or resolved more finely than they ask, by their work."""
+    stacks = [pair for each in chunks for pair in zip(each.levels, each.chunk.stacks, strict=True)]
+    done = sum(asked_work(level, ranges) * stack.weight[stack.wanted].size for level, stack in stacks)
+    if not done:
+        return 0.0
+    asked = sum(asked_work(level, ranges) * np.count_nonzero(stack.weight) for level, stack in stacks)
+    return 1.0 - float(asked / done)
+
+
+def _narrow(tree: Any) -> Any:
+    return map_leaves(_narrow_one, tree)
+
+
+def _narrow_one(column: np.ndarray) -> np.ndarray:
+    """Indices take 32 bits."""
+    return column.astype(np.int32) if column.dtype.kind == "i" else column

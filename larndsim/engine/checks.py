@@ -11,6 +11,7 @@ from typing import Any
 import eagerpy as ep
 import numpy as np
 
+from ..backend.base import native
 from ..data.segment_tables import LARGEST, segments_from_array
 from ..data.segments import Segments
 from ..detector import Parameters
@@ -105,7 +106,7 @@ def limits_of_plan(nominal: Parameters, vary: Iterable[str] | None, simulator: A
         if value is None:  # of the electronics, which a plan knows nothing of
             limits[row] = -math.inf, math.inf
             continue
-        if not simulator.backend.is_concrete(value):
+        if simulator.backend.moves(value) and not isinstance(value, int | float):
             raise ArgumentError(name, "be known when a plan is made", "it is being traced", "Call prepare outside.")
         values = np.asarray(simulator.backend.numpy(value), dtype=np.float64)
         low, high = float(values.min()), float(values.max())
@@ -136,15 +137,17 @@ def check_range(name: str, value: float, bound: Any) -> None:
         raise ArgumentError(name, f"lie within {low:g} and {high:g}", f"it is {value:g}")
 
 
-def ranges_of_plan(limits: np.ndarray, linked: bool, accuracy: float) -> Ranges:
-    """The ranges that decide a plan's shapes."""
+def ranges_of_plan(limits: np.ndarray, physics: Any, accuracy: float) -> Ranges:
+    """The ranges that decide a plan."""
     of = dict(zip(Parameters._fields, limits.tolist(), strict=True))
     velocity = of["vdrift"]
-    if linked:
+    if physics.linked:
         corners = [drift_velocity(*corner) for corner in product(of["eField"], of["temperature"])]
         velocity = [min(corners), max(corners)]
     others = {name: tuple(values) for name, values in of.items() if name in Ranges._fields}
-    return Ranges(velocity=tuple(velocity), accuracy=accuracy, **others)
+    return Ranges(
+        velocity=tuple(velocity), accuracy=accuracy, distance=physics.distance, sampling=physics.sampling, **others
+    )
 
 
 def checked_parameters(
@@ -173,6 +176,16 @@ def checked_parameters(
             unknown[name] = low, high
     known = {name: value for name, value in parameters._asdict().items() if value is not None}
     return parameters._replace(**dict(zip(known, backend.scalars(known.values()), strict=True))), unknown
+
+
+def within_limits(parameters: Parameters | None, limits: Any, simulator: Any) -> Parameters:
+    """Native parameters within the limits of a plan. Those that are being traced become NaN outside."""
+    p, unknown = checked_parameters(parameters, limits, simulator)
+    if not unknown:
+        return p
+    values, backend = tuple(getattr(p, name) for name in unknown), simulator.backend
+    held = native(held_within)(values, backend.asarray(np.array([*unknown.values()])))
+    return p._replace(**dict(zip(unknown, held, strict=True)))
 
 
 def check_modules(name: str, value: Any, detector: Any) -> None:

@@ -16,43 +16,49 @@ import numpy as np
 
 from .. import response
 from ..backend import cache_folder
-from ..response import Response, folded_response
+from ..charge import Folded
+from ..response import FieldResponse
+from . import folding
+from .folding import folded_response
 
 # What a file that is damaged, or is another than it should be, makes its reader raise.
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @lru_cache(maxsize=32)
-def kept_response(*key: Any) -> Response:
-    """What `folded_response` makes of the same arguments: read, if it has been kept, else folded and kept."""
-    folder = cache_folder("RESPONSE_CACHE", "responses")
-    if folder is None:
-        return folded_response(*key)
+def kept_response(of: FieldResponse, *key: Any) -> Folded:
+    """What `folded_response` makes of the same arguments: read, if it has been kept, else folded and kept.
+
+    What a user's own function makes is not: nobody knows when it changes.
+    """
+    folder, identity = cache_folder("RESPONSE_CACHE", "responses"), of.identity()
+    if folder is None or identity is None:
+        return folded_response(of, *key)
     # what is folded by other code, or with another NumPy, goes by another name
-    name = hashlib.sha256(repr((_source(), np.__version__, key)).encode()).hexdigest()[:32]
+    name = hashlib.sha256(repr((_source(), np.__version__, identity, key)).encode()).hexdigest()[:32]
     path = Path(folder, f"{name}.npz")
     found = _read(path)
     if found is None:
-        found = folded_response(*key)
+        found = folded_response(of, *key)
         _write(path, found)
     return found
 
 
 def _source() -> str:
     """The code that folds, as a number."""
-    return hashlib.sha256(Path(response.__file__).read_bytes()).hexdigest()
+    return hashlib.sha256(b"".join(Path(each.__file__).read_bytes() for each in (response, folding))).hexdigest()
 
 
-def _read(path: Path) -> Response | None:
+def _read(path: Path) -> Folded | None:
     """What a file holds, or None where there is none, or it is damaged."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            return Response(**{name: file[name] for name in Response._fields})
+            return Folded(**{name: file[name] for name in Folded._fields})
     except DAMAGED:
         return None
 
 
-def _write(path: Path, folded: Response) -> None:
+def _write(path: Path, folded: Folded) -> None:
     """All at once, whoever else does so; not at all where the folder cannot be written to: nothing depends on it."""
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.npz")
     try:

@@ -5,16 +5,15 @@ Axes: (pixel,), (pixel, hit), (pixel, tick). Ticks count from the reference time
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import eagerpy as ep
 import numpy as np
 
 from ..backend import Backend
-from ..backend.operations import Derived, with_derivative
+from ..backend.operations import Derived, add_windows, take
 from ..charge import Signal
-from ..data.batch import Pixels
+from ..data.batch import Member, Pixels
 from ..detector import Channel, Detector, Electronics, adc_cell
 from ..detector.parameters import ELECTRONIC
 from ..electronics.chip import Cycle
@@ -135,18 +134,27 @@ class Known(NamedTuple):
     end: np.ndarray
 
 
-def known_signals(signals: Sequence[Signal], sizes: Sequence[int], backend: Backend) -> Known:
-    """The pixels of some groups, one after the other, without padding; the shorter signals stay as they end."""
-    columns = max(signal.charge.shape[1] for signal in signals)
-    charge = []
-    for signal, size in zip(signals, sizes, strict=True):
-        own = backend.known(signal.charge)[:size].astype(np.float64)
-        charge.append(np.pad(own, ((0, 0), (0, columns - own.shape[1])), mode="edge"))
-    ends = [
-        [backend.known(each)[:size].astype(np.int64) for each, size in zip(column, sizes, strict=True)]
-        for column in ((signal.start for signal in signals), (signal.end for signal in signals))
-    ]
-    return Known(np.concatenate(charge), *map(np.concatenate, ends))
+def known_signals(signals: list[Signal], members: tuple[Member, ...], backend: Backend) -> Known:
+    """The pixels of some chunks, one after the other, without padding; the shorter signals stay as they end."""
+    parts = [_known_signal(*pair, backend) for pair in zip(signals, members, strict=True)]
+    columns = max(part.charge.shape[1] for part in parts)
+    charge = [np.pad(part.charge, ((0, 0), (0, columns - part.charge.shape[1])), mode="edge") for part in parts]
+    start, end = (np.concatenate(column) for column in list(zip(*parts, strict=True))[1:])
+    return Known(np.concatenate(charge), start, end)
+
+
+def _known_signal(signal: Signal, member: Member, backend: Backend) -> Known:
+    """The pixels of a chunk; the shorter signals stay as they end."""
+    charge = backend.known(signal.charge)
+    index = _index(member, charge.shape[1])
+    start, end = (backend.known(each)[member.slot].astype(np.int64) for each in (signal.start, signal.end))
+    return Known(charge.ravel()[index].astype(np.float64), start, end)
+
+
+def _index(member: Member, length: int) -> np.ndarray:
+    """Where each tick of the pixels is in the waveforms of a chunk. Axes: (pixel, tick)."""
+    first, ticks = (each[member.slot, None] for each in (member.blocks.first, member.blocks.ticks))
+    return first * length + np.minimum(np.arange(ticks.max()), ticks - 1)
 
 
 def likelihood_of(known: Known, r: Recorded, cycle: Cycle, backend: Backend) -> Likelihood:
@@ -157,21 +165,25 @@ def likelihood_of(known: Known, r: Recorded, cycle: Cycle, backend: Backend) -> 
         return likelihood(seen, noise, cycle, backend)
 
 
-def log_probabilities(signal: Signal, chips: Any, found: Likelihood, recorded: Recorded, backend: Backend) -> Any:
-    """What was found of the pixels of a group, native: it carries the gradient by the signal.
+def log_probabilities(
+    signal: Signal, member: Member, chips: Any, found: Likelihood, recorded: Recorded, backend: Backend
+) -> Any:
+    """What was found of the pixels of a chunk, native: it carries the gradient by the signal. Axis: as in the chunk.
 
-    And by what stands behind the pixels, `chips` (row, parameter) as `tuned`, unless that is None.
+    And by what stands behind the pixels, `chips` (pixel, parameter) as `tuned`, unless that is None.
     """
-    (rows, columns), size = signal.charge.shape, len(found.value)
-    value, slope = np.zeros(rows), np.zeros((rows, columns))
-    value[:size], slope[:size] = found.value, found.charge[:, :columns]
-    slope[:size, -1] += found.charge[:, columns:].sum(axis=1)  # what was read after its end is its end
+    blocks, (count, length) = member.blocks, signal.charge.shape
+    index = _index(member, length)
+    slope = np.bincount(index.ravel(), found.charge[:, : index.shape[1]].ravel(), count * length)
+    slope[index[:, -1]] += found.charge[:, index.shape[1] :].sum(axis=1)  # what was read after its end is its end
+    value = np.zeros(len(blocks.first))
+    value[member.slot] = found.value
+    known = blocks.pixel.astype(np.int32), value, slope.reshape(count, length)
     if chips is None:
-        return backend.compile(_attached, (0,))(signal.charge, *backend.put((value, slope)))
-    by_chips = np.zeros((rows, len(ELECTRONIC)))
-    by_chips[:size] = _by_chips(found, recorded)
-    both = backend.compile(_attached_to_both, (0, 1))
-    return both(signal.charge, chips, *backend.put((value, slope, by_chips)))
+        return backend.derived(_BY_CHARGE, signal.charge, *known)
+    by_chips = np.zeros((len(value), len(ELECTRONIC)))
+    by_chips[member.slot] = _by_chips(found, recorded)
+    return backend.derived(_BY_BOTH, signal.charge, chips, *known, by_chips)
 
 
 def _by_chips(found: Likelihood, r: Recorded) -> np.ndarray:
@@ -187,33 +199,43 @@ def _by_chips(found: Likelihood, r: Recorded) -> np.ndarray:
     return np.stack([columns[name] for name in ELECTRONIC], axis=1)
 
 
-def _attached(charge: Any, value: Any, slope: Any) -> Any:
-    """A value that is known, with its known derivative by the waveforms."""
-    return with_derivative(_KNOWN[1], charge, value, slope)
+# A value that is known, with its known derivative by the waveforms; `owner` is the pixel of each block. And the same
+# with that by what stands behind the pixels.
 
 
-def _attached_to_both(charge: Any, chips: Any, value: Any, slope: Any, by_chips: Any) -> Any:
-    """The same with that by what stands behind the pixels."""
-    return with_derivative(_KNOWN[2], charge, chips, value, slope, by_chips)
-
-
-def _value(*tensors: Any) -> tuple[Any, tuple]:
-    value = tensors[len(tensors) // 2]
+def _value(charge: Any, owner: Any, value: Any, slope: Any) -> tuple[Any, tuple]:
     return value + 0.0, ()  # a copy: PyTorch does not take what comes in for what comes out
 
 
-def _push(tensors: tuple, _: tuple, *steps: Any) -> Any:
-    slopes = tensors[len(steps) + 1 :]
-    pairs = zip(slopes, steps, strict=True)
-    moved = [(ep.expand_dims(slope, 0) * step).sum(axis=2) for slope, step in pairs if step is not None]
-    return sum(moved[1:], start=moved[0])
+def _value_of_both(charge: Any, chips: Any, owner: Any, value: Any, *slopes: Any) -> tuple[Any, tuple]:
+    return value + 0.0, ()
 
 
-def _pull(tensors: tuple, _: tuple, by_value: Any, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
-    slopes = tensors[len(wanted) + 1 :]
-    pairs = zip(slopes, wanted, strict=True)
-    return tuple(ep.expand_dims(by_value, 1) * slope if one else None for slope, one in pairs)
+def _by_charge_jvp(tensors: tuple, _: tuple, step: Any) -> Any:
+    _, owner, value, slope = tensors
+    moved = (ep.expand_dims(slope, 0) * step).sum(axis=2).transpose((1, 0))
+    return add_windows(ep.expand_dims(moved, 1), owner, value.shape[0]).transpose((1, 0))
 
 
-# tensors: so many that move the value, the value, and the slope by each of them
-_KNOWN = {movers: Derived(_value, _push, _pull, movers=movers) for movers in (1, 2)}
+def _by_charge_vjp(tensors: tuple, _: tuple, by_value: Any, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
+    _, owner, _, slope = tensors
+    return (ep.expand_dims(take(by_value, owner), 1) * slope if wanted[0] else None,)
+
+
+def _by_both_jvp(tensors: tuple, kept: tuple, step: Any, chips: Any) -> Any:
+    charge, _, owner, value, slope, by_chips = tensors
+    moved = None if step is None else _by_charge_jvp((charge, owner, value, slope), kept, step)
+    if chips is None:
+        return moved
+    by_chip = (ep.expand_dims(by_chips, 0) * chips).sum(axis=2)
+    return by_chip if moved is None else moved + by_chip
+
+
+def _by_both_vjp(tensors: tuple, kept: tuple, by_value: Any, wanted: tuple[bool, ...]) -> tuple[Any, ...]:
+    charge, _, owner, value, slope, by_chips = tensors
+    by_charge = _by_charge_vjp((charge, owner, value, slope), kept, by_value, wanted)
+    return *by_charge, ep.expand_dims(by_value, 1) * by_chips if wanted[1] else None
+
+
+_BY_CHARGE = Derived(_value, _by_charge_jvp, _by_charge_vjp, movers=1)
+_BY_BOTH = Derived(_value_of_both, _by_both_jvp, _by_both_vjp, movers=2)

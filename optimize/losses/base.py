@@ -19,7 +19,6 @@ import numpy as np
 
 from larndsim.backend import Backend, leaves
 from larndsim.data.hits import HIT_FIELDS
-from larndsim.engine.shapes import FINE_LADDER, LADDER, on_ladder
 from larndsim.errors import ArgumentError
 
 # What LArPix resolves: the noise of a reset and of a digitisation make some 1000 electrons; on the slope at the
@@ -129,14 +128,15 @@ def threshold_of(option: float | None, target: np.ndarray) -> np.float64:
     return np.float64(option or (lowest if np.isfinite(lowest) else 0.0))
 
 
-def on_steps(count: int, ladder: np.ndarray = LADDER) -> int:
-    """A length of at least `count` that batches share, and what is compiled for it."""
-    return int(on_ladder(np.array([count]), ladder)[0])
+def on_steps(count: int, parts: int = 4) -> int:
+    """A length of at least `count` that batches share, and what is compiled for it: so many of them up to twice it."""
+    step = 2 ** max(int(count - 1).bit_length() - parts.bit_length(), 0)
+    return -(-count // step) * step
 
 
 def on_fine_steps(count: int) -> int:
     """The same for long flat arrays: less padding."""
-    return on_steps(count, FINE_LADDER)
+    return on_steps(count, 8)
 
 
 def lengthened(columns: tuple[Any, ...], length: int, backend: Backend) -> tuple[Any, ...]:

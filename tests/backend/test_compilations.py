@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import larndsim
 from larndsim import Simulator
-from larndsim.backend import installed, leaves
+from larndsim.backend import installed
 from tests import cases
 
 jax = pytest.importorskip("jax") if "jax" in installed() else pytest.skip("jax is not installed", True)
@@ -27,6 +28,11 @@ def compiled():
     return names
 
 
+def gradient(sim: Simulator, batch, Ab: float) -> None:
+    parameters = PARAMETERS._replace(Ab=Ab)
+    larndsim.value_and_grad(lambda p: sim.hits(batch, p).charge.sum(), parameters, ("Ab", "lifetime"), sim.backend)
+
+
 def batches(sim: Simulator) -> list:
     """Of short tracks, alike but not the same, one or two of them."""
     segments = [cases.segment((1.0, 2.0 + i, 10.0), (1.8, 2.3 + i, 10.2 + 0.1 * i), event=i) for i in range(4)]
@@ -34,29 +40,34 @@ def batches(sim: Simulator) -> list:
     return [sim.prepare(one, vary=("Ab", "lifetime")) for one in chosen]
 
 
-def shapes(batch) -> set:
-    """What decides what is compiled for the pixels of a batch."""
-    pairs = [pair for part in batch.parts for pair in zip(part.classes, part.responses, strict=True)]
-    return {tuple(leaf.shape for leaf in leaves(pair)) for pair in pairs}
+SIX = ("Ab", "kb", "eField", "lifetime", "long_diff", "tran_diff")
+MOST = 24  # functions in all
+
+
+def everything(sim: Simulator, data: Simulator, segments) -> None:
+    """Charge, hits, gradient, Jacobian, likelihood with its derivative."""
+    hits = data(segments, seed=1).numpy()
+    batch, parameters = sim.prepare(segments, vary=SIX), sim.detector.parameters
+    sim.charge(batch)
+    sim.hits(batch)
+    larndsim.value_and_grad(lambda p: sim.hits(batch, p).charge.sum(), parameters, SIX, sim.backend)
+    larndsim.jacobian(lambda p: sim.hits(batch, p).charge, parameters, SIX, sim.backend)
+    larndsim.value_and_grad(lambda p: sim.log_likelihood(batch, hits, p).sum(), parameters, SIX, sim.backend)
 
 
 @pytest.mark.slow
-def test_once_for_each_size_class():
-    jax.clear_caches()  # JAX counts what other simulators have compiled, too
-    sim = Simulator(cases.DETECTOR, backend="jax")
-    found = batches(sim)
-    for batch in found:
-        gradient(sim, batch, 0.8)
-        sim.charge(batch)
-    different = set().union(*map(shapes, found))
-    assert len(different) < sum(len(part.classes) for batch in found for part in batch.parts)  # they share shapes
-    assert sim._signals.forwards._cache_size() == len(different)  # one for the value and the gradient
-    assert sim._signals.plain._cache_size() == 0
-
-
-def gradient(sim: Simulator, batch, Ab: float) -> None:
-    parameters = PARAMETERS._replace(Ab=Ab)
-    larndsim.value_and_grad(lambda p: sim.hits(batch, p).charge.sum(), parameters, ("Ab", "lifetime"), sim.backend)
+def test_few_functions_whatever_the_batches(compiled):
+    """A short sample, a long one, and two hundred unlike events, one after the other."""
+    jax.clear_caches()
+    compiled.clear()
+    sim = Simulator("module0", backend="jax", link_vdrift_eField=True)
+    data = Simulator("module0", backend="numpy", link_vdrift_eField=True, electronics="clocked")
+    for length in (80.0, 8000.0):
+        everything(sim, data, larndsim.generate("muons", length=length, seed=1))
+    events = larndsim.generate("cosmics", n=200, seed=2, tracks_per_event=1.0)
+    for number in np.unique(events.event):
+        everything(sim, data, events.select(events.event == number))
+    assert 0 < len(compiled) <= MOST, sorted(compiled)
 
 
 @pytest.mark.slow

@@ -145,7 +145,7 @@ def test_many_arrays_are_put_together(request):
     double, square = backend.compile(lambda x: x + x), backend.compile(lambda x: x * x)
 
     def run(a):
-        return backend.joined([double(a), B, square(a)], counts)
+        return backend.rows([double(a), B, square(a)], counts)
 
     backend.jacobian(lambda p: run(p["b"] * A), {"b": 1.0})  # compiled with the help of JAX
     request.getfixturevalue("not_by_jax")

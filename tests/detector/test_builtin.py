@@ -37,7 +37,7 @@ def test_values(detector):
     assert detector.bounds == BOUNDS
     assert detector.electronics == Electronics()
     assert detector.drift_length == pytest.approx(30.27225)
-    assert detector.response_distance == 0.5
+    assert detector.response.distance == 0.5
     assert detector.time_interval == (0.0, 200.0)
     assert detector.vdrift_static == 0.1587
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from larndsim.engine import kept
-from larndsim.response import RESOLUTIONS, folded_response
+from larndsim.engine.folding import RESOLUTIONS, folded_response
+from larndsim.response import FieldResponse
 
-KEY = 0.4434, RESOLUTIONS[0], 1e-2
+RESPONSE = FieldResponse()
+KEY = RESPONSE, 0.4434, RESOLUTIONS[0], RESPONSE.sampling(0.1), 1e-2
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +55,7 @@ def test_what_is_kept_is_what_was_folded(folder, folded):
 
 
 def test_every_key_has_its_own(folded):
-    other = 0.38, *KEY[1:]
+    other = RESPONSE, 0.38, *KEY[2:]
     for key in (KEY, other, KEY, other):
         assert_same(again(key), folded_response(*key))
     assert folded == [KEY, other]
@@ -122,3 +124,10 @@ def test_many_at_once(folder):
     for each in found:
         assert_same(each, whole)
     assert [each.name for each in folder.iterdir()] == ["file.npz"]
+
+
+def test_the_response_of_a_user_is_not_kept(folder, folded):
+    own = FieldResponse(cumulative=lambda x, y, lag, sigma: RESPONSE.cumulative(x, y, lag, sigma))
+    for _ in range(2):
+        assert_same(again((own, *KEY[1:])), folded_response(*KEY))
+    assert len(folded) == 2 and not folder.exists()

@@ -25,25 +25,24 @@ FRAMEWORKS = ("torch", "jax", "jaxlib")
 MAY_NAME_FRAMEWORKS = ("larndsim/backend/", "optimize/gradients.py")
 
 # What each module (a file or a folder directly under larndsim/) may import of the package, beside itself.
-FOUNDATION = {"errors", "data", "backend", "detector"}
+FOUNDATION = {"errors", "data", "backend", "detector", "response"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "data": {"errors"},
     "backend": {"errors"},
-    "detector": {"errors", "data", "backend"},
+    "response": set(),
+    "detector": {"errors", "data", "backend", "response"},
     # the stages
     "quenching": FOUNDATION,
     "drifting": FOUNDATION,
-    "response": FOUNDATION,
-    "pixelization": FOUNDATION | {"drifting", "response"},
-    "induction": FOUNDATION | {"response"},
-    "charge": FOUNDATION | {"drifting", "induction", "pixelization", "quenching", "response"},
+    "pixelization": FOUNDATION | {"drifting"},
+    "charge": FOUNDATION | {"drifting"},
     "electronics": FOUNDATION,
+    "truth": FOUNDATION | {"charge"},
     # what runs them
-    "engine": FOUNDATION | {"charge", "electronics", "pixelization", "response"},
-    "truth": FOUNDATION | {"charge", "induction", "response"},
+    "engine": FOUNDATION | {"charge", "drifting", "electronics", "pixelization"},
     "derivatives": FOUNDATION,
-    "simulation": FOUNDATION | {"charge", "electronics", "engine", "induction", "quenching", "response", "truth"},
+    "simulation": FOUNDATION | {"charge", "drifting", "electronics", "engine", "quenching", "truth"},
     # what surrounds them
     "generate": FOUNDATION,
     "io": FOUNDATION,

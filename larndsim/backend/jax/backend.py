@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
+import eagerpy as ep
 import jax
 import numpy as np
 
 from ...errors import ArgumentError
-from ..base import Backend, Cost, cache_folder, native
-from ..tree import leaves, register_static, with_leaves
+from ..base import Backend, Cost, Sizes, cache_folder, native, unwrap
+from ..tree import leaves, map_leaves, register_static, with_leaves
 from . import eviction
 from .flags import own_flags
-from .tape import Compiled, StandIn, alone, jacobian, joined, value_and_grad
+from .tape import Compiled, StandIn, alone, hosted, jacobian, known, value_and_grad
+from .threads import each
 
 UNSET = 1.0  # s of compilation: what JAX keeps only takes longer, unless it is told otherwise
 
@@ -25,14 +27,17 @@ def _register(kind: type) -> None:
     jax.tree_util.register_pytree_node(kind, lambda value: ((), value), lambda value, _: value)
 
 
+GPU = 64  # times larger are the layers of a GPU, which waits for calls
+ROOMY = 1e9  # bytes: with less memory a GPU, too, has chunks as small as a processor
+
+
 class JAXBackend(Backend):
     """JAX; everything that is compiled here can be differentiated, mapped and compiled again."""
 
     name = "jax"
     compiles_shapes = True
-    at_once = 8
-    hits_cost = Cost(rows=480.0, kept=0.8, bells=0.0)
-    gradient_cost = Cost(rows=700.0, kept=2.15, bells=0.3)
+    hits_cost = Cost(ticks=2.0, kept=0.8, bells=0.0)
+    gradient_cost = Cost(ticks=3.0, kept=2.15, bells=0.3)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(device, dtype)
@@ -65,22 +70,24 @@ class JAXBackend(Backend):
         return [next(put) if isinstance(v, np.ndarray) else v for v in values]
 
     def numpy(self, value: Any) -> np.ndarray:
-        return np.asarray(value)
+        return known(value)
 
     def known(self, value: Any) -> np.ndarray:
-        array = value.array if isinstance(value, StandIn) else value
-        if isinstance(array, jax.core.Tracer):
+        if isinstance(value, jax.core.Tracer):
             remedy = "Take derivatives with larndsim.value_and_grad or larndsim.jacobian."
             raise ArgumentError("parameters", "be known for a likelihood", "they are being traced", remedy)
-        return np.asarray(array)
+        return known(value)
 
     def is_concrete(self, value: Any) -> bool:
-        return not isinstance(value, jax.core.Tracer | StandIn)
+        return not isinstance(value, jax.core.Tracer)
+
+    def moves(self, value: Any) -> bool:
+        return isinstance(value, jax.core.Tracer | StandIn)
 
     def compile(
-        self, function: Callable[..., Any], moves: tuple[int, ...] = (), small_loops: bool = False
+        self, function: Callable[..., Any], moves: tuple[int, ...] = (), small_loops: bool = False, **static: Any
     ) -> Callable[..., Any]:
-        return _compiled(function, moves, small_loops)
+        return _compiled(function, moves, small_loops, tuple(static.items()))
 
     def compilations(self) -> int:
         return eviction.compilations()
@@ -95,26 +102,144 @@ class JAXBackend(Backend):
 
         return run
 
+    def each(self, functions: list[Callable[..., Any]], *trees: Any) -> list[Any]:
+        """On a processor in threads: XLA does not use all cores for what is small."""
+        return each(functions, trees) if self._device.platform == "cpu" else super().each(functions, *trees)
+
     def value_and_grad(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         return value_and_grad(function, dict(zip(values, self.scalars(values.values()), strict=True)))
 
     def jacobian(self, function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) -> tuple[Any, dict]:
         return jacobian(function, dict(zip(values, self.scalars(values.values()), strict=True)))
 
-    def joined(self, parts: list[Any], counts: tuple[int, ...]) -> Any:
-        """By NumPy, unless all is traced."""
+    def sizes(self, memory: float) -> Sizes:
+        small = self._device.platform == "cpu" or memory < ROOMY
+        return Sizes(padded=True, scale=1 if small else GPU)
+
+    def lines(self, function: Callable[..., Any], *trees: Any) -> Any:
+        """By NumPy, unless something moves: then it is compiled for just so many segments."""
+        if any(map(self.moves, leaves(trees))):
+            return self.compile(function)(*trees)
+        return unwrap(function(*map_leaves(lambda leaf: ep.astensor(known(leaf)), trees)))
+
+    def derived(self, derived: Any, *arrays: Any) -> Any:
+        """By NumPy: it is small, and of many shapes."""
+        if any(isinstance(array, jax.core.Tracer) for array in arrays):
+            return super().derived(derived, *arrays)
+        tensors = tuple(ep.astensor(np.asarray(known(array), self._dtype_of(known(array)))) for array in arrays)
+        value, kept = derived.value(*tensors)
+        movers = arrays[: derived.movers]
+
+        def jvp(steps: list[np.ndarray]) -> list[np.ndarray]:
+            return [derived.jvp(tensors, tuple(kept), *map(ep.astensor, steps)).numpy()]
+
+        def vjp(slopes: list[np.ndarray]) -> list[np.ndarray]:
+            found = derived.vjp(tensors, tuple(kept), ep.astensor(slopes[0]), (True,) * len(movers))
+            return [slope.numpy() for slope in found]
+
+        return hosted([*movers], [self.asarray(value.numpy())], jvp, vjp)[0]
+
+    def on_host(self, function: Callable[..., Any], *trees: Any) -> Any:
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves(trees)):
+            return native(function)(*map_leaves(lambda x: x if isinstance(x, int) else jax.numpy.asarray(x), trees))
+        return unwrap(function(*map_leaves(lambda x: x if isinstance(x, int) else ep.astensor(known(x)), trees)))
+
+    def sums(self, values: Any, count: int) -> Any:
+        if isinstance(values, jax.core.Tracer):
+            return values.reshape((-1, count)).sum(1)
+
+        def vjp(slopes: list[np.ndarray]) -> list[np.ndarray]:
+            return [np.repeat(slopes[0], count)]
+
+        found = self.asarray(known(values).reshape(-1, count).sum(axis=1))
+        return hosted([values], [found], lambda s: [s[0].reshape(len(s[0]), -1, count).sum(axis=2)], vjp)[0]
+
+    def as_mask(self, column: Any) -> Any:
+        return column > 0.5 if isinstance(column, jax.core.Tracer) else self.asarray(known(column) > 0.5)
+
+    def gathered(self, table: Any, index: Any) -> Any:
+        if isinstance(table, jax.core.Tracer):
+            return jax.numpy.take(table, index, axis=0, mode="clip")
+        rows, array = known(index), known(table)
+
+        def vjp(slopes: list[np.ndarray]) -> list[np.ndarray]:
+            found = np.zeros_like(array)
+            np.add.at(found, rows, slopes[0])
+            return [found]
+
+        return hosted([table], [array[rows]], lambda steps: [steps[0][:, rows]], vjp)[0]
+
+    def picked(self, values: Any, index: Any, real: Any) -> Any:
+        if isinstance(values, jax.core.Tracer):
+            return jax.numpy.where(real, jax.numpy.take(values.ravel(), index, mode="clip"), 0)
+        places, there, array = known(index), known(real), known(values)
+
+        def jvp(steps: list[np.ndarray]) -> list[np.ndarray]:
+            return [np.where(there, steps[0].reshape(len(steps[0]), -1)[:, places], 0)]
+
+        def vjp(slopes: list[np.ndarray]) -> list[np.ndarray]:
+            weights = np.where(there, slopes[0], 0).ravel()
+            return [np.bincount(places.ravel(), weights, array.size).astype(array.dtype).reshape(array.shape)]
+
+        found = self.asarray(np.where(there, array.ravel()[places], 0))
+        return hosted([values], [found], jvp, vjp)[0]
+
+    def columns(self, parts: list[Any], rows: list[np.ndarray]) -> tuple[Any, ...]:
         if any(isinstance(part, jax.core.Tracer) for part in parts):
-            return jax.numpy.concatenate([part[:count] for part, count in zip(parts, counts, strict=True)])
-        return joined(parts, counts, self.asarray)
+            whole = self.rows(parts, rows)
+            return tuple(whole.reshape(-1, whole.shape[2]).T)
+        arrays = [known(part) for part in parts]
+
+        def by_columns(rows: np.ndarray) -> list[np.ndarray]:
+            return [*np.ascontiguousarray(np.moveaxis(rows, -1, 0)).reshape(rows.shape[-1], -1)]
+
+        def jvp(steps: list[np.ndarray]) -> list[np.ndarray]:
+            moved = _chosen([np.moveaxis(step, 0, 2) for step in steps], rows)  # (row, m, direction, column)
+            return [
+                np.moveaxis(moved[..., column].reshape(-1, moved.shape[2]), 1, 0) for column in range(moved.shape[3])
+            ]
+
+        def vjp(slopes: list[np.ndarray]) -> list[np.ndarray]:
+            whole = np.stack(slopes, axis=-1).reshape(-1, *arrays[0].shape[1:])
+            return _apart(whole, arrays, rows)
+
+        found = [self.asarray(column) for column in by_columns(_chosen(arrays, rows))]
+        return tuple(hosted(parts, found, jvp, vjp))
+
+    def rows(self, parts: list[Any], rows: list[np.ndarray]) -> Any:
+        if any(isinstance(part, jax.core.Tracer) for part in parts):
+            return jax.numpy.concatenate([part[own] for part, own in zip(parts, rows, strict=True)])
+        arrays = [known(part) for part in parts]
+
+        def jvp(steps: list[np.ndarray]) -> list[np.ndarray]:
+            return [np.moveaxis(_chosen([np.moveaxis(step, 0, 1) for step in steps], rows), 1, 0)]
+
+        found = self.asarray(_chosen(arrays, rows))
+        return hosted(parts, [found], jvp, lambda slopes: _apart(slopes[0], arrays, rows))[0]
 
     def synchronize(self) -> None:
         jax.effects_barrier()
 
 
+def _chosen(arrays: list[np.ndarray], rows: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([array[own] for array, own in zip(arrays, rows, strict=True)])
+
+
+def _apart(whole: np.ndarray, arrays: list[np.ndarray], rows: list[np.ndarray]) -> list[np.ndarray]:
+    """Rows one after the other -> arrays as long as those given, zero but for their rows."""
+    found = [np.zeros(array.shape, whole.dtype) for array in arrays]
+    parts = np.split(whole, np.cumsum([len(own) for own in rows])[:-1])
+    for array, own, part in zip(found, rows, parts, strict=True):
+        array[own] = part
+    return found
+
+
 @cache
-def _compiled(function: Callable[..., Any], moves: tuple[int, ...], small_loops: bool) -> Callable[..., Any]:
+def _compiled(
+    function: Callable[..., Any], moves: tuple[int, ...], small_loops: bool, static: tuple[tuple[str, Any], ...]
+) -> Callable[..., Any]:
     """Compiled once for all simulators: a function that is the same everywhere is not traced again."""
-    return Compiled(native(function), moves, small_loops)
+    return Compiled(native(partial(function, **dict(static))), moves, small_loops)
 
 
 def _keep_compiled() -> None:

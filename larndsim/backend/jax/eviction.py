@@ -1,4 +1,4 @@
-"""Room for what JAX compiles.
+"""What JAX compiles: once, however many threads ask for it; and room for it.
 
 Each compiled function takes some 3 MB, in many small pieces. Linux lets a process have only so many (vm.max_map_count,
 65,530 by default), and XLA ends the process when there are no more. So what is compiled is forgotten in time: what is
@@ -7,7 +7,10 @@ needed again comes from the disk.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -50,3 +53,19 @@ def _pieces() -> int:
 
 def _limit() -> int:
     return int(MOST.read_text()) if MOST.exists() else 65530
+
+
+_known: set[Any] = set()  # what no thread needs to compile any more
+_compiling = threading.Lock()
+
+
+def called(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a compiled function; of many threads that do so for the first time, one compiles it."""
+    leaves, shape = jax.tree.flatten(arguments)
+    key = id(function), shape, tuple((leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else leaf for leaf in leaves)
+    if key in _known:
+        return function(*arguments)
+    with _compiling:
+        found = function(*arguments)
+    _known.add(key)
+    return found

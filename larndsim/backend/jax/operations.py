@@ -71,6 +71,29 @@ def laid_out(parts: list[Any], firsts: tuple[Any, ...], rows: int) -> Any:
     return whole
 
 
+def add_windows(values: Any, first: Any, size: int) -> Any:
+    axes = jax.lax.ScatterDimensionNumbers((1, 2), (), (0,))
+    zeros = jnp.zeros((size, values.shape[2]), values.dtype)
+    return jax.lax.scatter_add(zeros, first[:, None], values, axes, mode="promise_in_bounds")
+
+
+def windows(values: Any, first: Any, width: int) -> Any:
+    axes = jax.lax.GatherDimensionNumbers((1, 2), (), (0,))
+    sizes = (width, values.shape[1])
+    return jax.lax.gather(values, first[:, None], axes, sizes, mode="promise_in_bounds")
+
+
+def least(values: Any, owner: Any, count: int, otherwise: float) -> Any:
+    found = jnp.full(count, otherwise, values.dtype)
+    return found.at[owner].min(jax.lax.stop_gradient(values), mode="promise_in_bounds")
+
+
+def sums_so_far(values: Any, owner: Any, backwards: bool) -> Any:
+    row = jnp.arange(len(owner))
+    before = row[:, None] <= row if backwards else row[:, None] >= row
+    return matmul((before & (owner[:, None] == owner)).astype(values.dtype), values)
+
+
 def bell(x: Any, far: float) -> Any:
     return jnp.exp(-jnp.minimum(x * x, far))
 
@@ -155,6 +178,21 @@ def computed_once(tree: Any) -> Any:
     return map_leaves(ep.astensor, values)
 
 
+def each_layer(function: Callable[[Any], Any], inputs: Any, wanted: Any) -> Any:
+    native = flat(lambda row: unwrap(function(map_leaves(ep.astensor, row))))
+    inputs, wanted = unwrap((inputs, wanted))
+    shapes = jax.eval_shape(native, jax.tree.map(lambda rows: rows[0], inputs))
+
+    def nothing(_: Any) -> Any:
+        return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+
+    def body(_: Any, row: Any) -> tuple[None, Any]:
+        return None, jax.lax.cond(row[0], native, nothing, row[1])
+
+    with jax.disable_jit(False):
+        return map_leaves(ep.astensor, jax.lax.scan(flat(body), None, (wanted, inputs))[1])
+
+
 def scan_where(step: Callable[[Any, Any], tuple], carry: Any, inputs: Any, wanted: Any, nothing: Any) -> tuple:
     native, (carry, inputs, wanted, nothing) = _on_arrays(step), unwrap((carry, inputs, wanted, nothing))
 
@@ -211,22 +249,22 @@ def _split(operands: Any, count: int, moving: tuple[bool, ...]) -> tuple[list[An
     return list(operands[: ends[0]]), list(operands[ends[0] : ends[1]]), list(operands[ends[1] :])
 
 
-def _push(*operands: Any, derived: Any, count: int, moving: tuple[bool, ...], many: bool, **_: Any) -> Any:
+def _jvp(*operands: Any, derived: Any, count: int, moving: tuple[bool, ...], many: bool, **_: Any) -> Any:
     arrays, kept, steps = _split(operands, count, moving)
     given = iter(steps if many else [step[None] for step in steps])
     arrays, kept = map_leaves(ep.astensor, (tuple(arrays), tuple(kept)))
-    pushed = derived.push(arrays, kept, *(ep.astensor(next(given)) if moves else None for moves in moving)).raw
+    pushed = derived.jvp(arrays, kept, *(ep.astensor(next(given)) if moves else None for moves in moving)).raw
     return pushed if many else pushed[0]
 
 
-def _pull(
+def _vjp(
     slope: Any, *operands: Any, derived: Any, count: int, moving: tuple[bool, ...], many: bool, **_: Any
 ) -> list[Any]:
     arrays, kept, steps = _split(operands, count, moving)
     fixed = map_leaves(ep.astensor, (tuple(arrays), tuple(kept)))
 
     def pulled(slope: Any) -> list[Any]:
-        found = [slope.raw for slope in derived.pull(*fixed, ep.astensor(slope), moving) if slope is not None]
+        found = [slope.raw for slope in derived.vjp(*fixed, ep.astensor(slope), moving) if slope is not None]
         # else XLA draws their sums into loops that run on one thread
         return [jax.lax.optimization_barrier(slope) for slope in found]
 
@@ -238,7 +276,7 @@ def _pull(
 
 def _batch(operands: Any, axes: Any, *, many: bool, moving: tuple[bool, ...], **shared: Any) -> tuple[Any, int]:
     """Many directions at one place are one more axis; many places are left to JAX."""
-    run = partial(_push, many=many, moving=moving, **shared)
+    run = partial(_jvp, many=many, moving=moving, **shared)
     fixed = len(operands) - sum(moving)
     if many or any(axis is not None for axis in axes[:fixed]):
         return jax.vmap(run, in_axes=tuple(axes))(*operands), 0
@@ -254,11 +292,11 @@ def _shape(*operands: Any, shape: tuple[int, ...], many: bool, **_: Any) -> Any:
     return jax.core.ShapedArray((operands[-1].shape[0], *shape) if many else shape, operands[-1].dtype)
 
 
-linear.def_impl(_push)
+linear.def_impl(_jvp)
 linear.def_abstract_eval(_shape)
-mlir.register_lowering(linear, mlir.lower_fun(_push, multiple_results=False))
-ad.primitive_transposes[linear] = _pull
+mlir.register_lowering(linear, mlir.lower_fun(_jvp, multiple_results=False))
+ad.primitive_transposes[linear] = _vjp
 ad.primitive_jvps[linear] = lambda values, steps, **shared: jax.jvp(
-    partial(_push, **shared), values, tuple(map(ad.instantiate_zeros, steps))
+    partial(_jvp, **shared), values, tuple(map(ad.instantiate_zeros, steps))
 )
 batching.primitive_batchers[linear] = _batch

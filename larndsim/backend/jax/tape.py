@@ -1,15 +1,16 @@
 """Derivatives of a chain of compiled functions without tracing the chain.
 
 JAX works out the derivative of what is compiled anew at each call, in Python, which takes longer than a small batch
-computes. So the chain is given stand-ins of what moves. Backwards (`Moving`), compiled functions note on a tape how to
-go back; forwards (`Pushed`), they carry along how all moves. Stand-ins know a little arithmetic; whatever else they
-meet refuses them, and then JAX derives the function by itself.
+computes. So the chain is given stand-ins for the arrays that move. For a gradient (`Recorded`) each function notes on a
+tape how to go back through it (its vjp); for a Jacobian (`Dual`) it carries along how all moves (its jvp). Stand-ins
+know a little arithmetic; whatever else they meet refuses them, and then JAX derives the function by itself.
+
+What is small or only moves numbers about is done by NumPy (`hosted`): nothing is compiled for its shapes.
 """
 
 from __future__ import annotations
 
-import operator
-from collections import defaultdict
+import logging
 from collections.abc import Callable, Iterable
 from functools import cache, partial
 from itertools import compress, islice
@@ -18,16 +19,22 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from .eviction import make_room
+from ...errors import ArgumentError
+from .eviction import called, make_room
 from .flags import FEWER
 from .operations import flat
+
+log = logging.getLogger(__name__)
+
+
+class Refused(TypeError):
+    """A stand-in was given to what cannot take it."""
 
 
 class StandIn:
     """Stands for an array."""
 
     array: Any
-    sum: Callable[[], Any]
     __array_ufunc__ = None  # NumPy leaves arithmetic to the stand-in
     shape = property(lambda self: self.array.shape)
     dtype = property(lambda self: self.array.dtype)
@@ -37,10 +44,22 @@ class StandIn:
         return len(self.array)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
-        raise TypeError("its derivative would be lost")
+        raise Refused("its derivative would be lost")
+
+    def sum(self) -> Any:
+        """The sum of all elements, in double precision on the way."""
+        shape, dtype = self.shape, self.dtype
+        value = np.asarray(np.asarray(self.array).sum(dtype=np.float64), dtype)
+
+        def jvp(step: np.ndarray) -> np.ndarray:
+            return step.reshape(len(step), -1).sum(axis=1, dtype=np.float64).astype(dtype)
+
+        return hosted(
+            [self], [value], lambda steps: [jvp(steps[0])], lambda slopes: [np.full(shape, slopes[0], dtype)]
+        )[0]
 
 
-class Moving(StandIn):
+class Recorded(StandIn):
     """Stands for an array that moves with what a gradient is taken by."""
 
     def __init__(self, array: Any, tape: Tape) -> None:
@@ -51,10 +70,10 @@ class Place:
     """What a tape knows of an array: it does not hold the array itself."""
 
     def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
-        self.kind = shape, dtype
+        self.shape, self.dtype = shape, dtype
 
 
-class Pushed(StandIn):
+class Dual(StandIn):
     """Stands for an array that moves by `steps` (direction, ...)."""
 
     def __init__(self, array: Any, steps: Any) -> None:
@@ -66,7 +85,7 @@ class Call(NamedTuple):
 
     inputs: list[Place]
     outputs: list[Place]
-    back: Callable[[list[list[Any]]], list[Any]]  # slopes by each output, which may be several or none -> by the inputs
+    vjp: Callable[[list[Any]], list[Any]]  # slopes by the outputs -> by the inputs
 
 
 class Tape:
@@ -75,26 +94,35 @@ class Tape:
     def __init__(self) -> None:
         self.calls: list[Call] = []
 
-    def outputs(self, tree: Any, inputs: list[Moving], back: Callable[[list[list[Any]]], list[Any]]) -> Any:
+    def outputs(self, tree: Any, inputs: list[Recorded], vjp: Callable[[list[Any]], list[Any]]) -> Any:
         """Stand-ins for what came of a call, where it is real numbers."""
-        outputs = [Moving(leaf, self) for leaf in _reals(tree)]
-        self.calls.append(Call(_places(inputs), _places(outputs), back))
+        outputs = [Recorded(leaf, self) for leaf in _reals(tree)]
+        self.calls.append(Call(places(inputs), places(outputs), vjp))
         return _replaced(tree, outputs)
 
-    def pull(self, inputs: list[Moving], outputs: list[Moving], slopes: list[list[Any]]) -> list[Any]:
+    def vjp(self, inputs: list[Recorded], outputs: list[Recorded], slopes: list[Any]) -> list[Any]:
         """Slopes by the inputs from those by the outputs; what is kept of each call is let go on the way."""
-        found: dict[Place, list[Any]] = defaultdict(list)
-        for place, some in zip(_places(outputs), slopes, strict=True):
-            found[place] += some
+        found: dict[Place, Any] = {}
+        for place, slope in zip(places(outputs), slopes, strict=True):
+            found[place] = summed(found.get(place), slope)
         while self.calls:
             call = self.calls.pop()
-            slopes = [found.pop(place, []) for place in call.outputs]
-            if any(slopes):
-                make_room()
-                for place, slope in zip(call.inputs, call.back(slopes), strict=True):
-                    found[place].append(slope)
-        places = _places(inputs)
-        return _sums(tuple(place.kind for place in places), [found[place] for place in places])
+            if any(place in found for place in call.outputs):
+                slopes = [_slope(found, place) for place in call.outputs]
+                for place, slope in zip(call.inputs, call.vjp(slopes), strict=True):
+                    found[place] = summed(found.get(place), slope)
+        return [_slope(found, place) for place in places(inputs)]
+
+
+def _slope(found: dict[Place, Any], place: Place) -> Any:
+    """The slope by an array, which is no longer needed afterwards; zeros where nothing depends on it."""
+    slope = found.pop(place, None)
+    return np.zeros(place.shape, place.dtype) if slope is None else slope
+
+
+def summed(before: Any, more: Any) -> Any:
+    """The sum of slopes; parameters get one from each chunk, so NumPy adds them: nothing is compiled."""
+    return more if before is None else np.asarray(before) + np.asarray(more)
 
 
 class Compiled:
@@ -108,7 +136,7 @@ class Compiled:
         self.moves, self.plain = moves, jax.jit(flat(function))  # within what is traced, JAX takes no options
         compiled = partial(jax.jit, static_argnums=(0, 1), compiler_options=FEWER if small_loops else None)
         self.forwards = compiled(partial(_forwards, function))
-        self.pushes = compiled(partial(_pushes, function))
+        self.jvp = compiled(partial(_jvp, function))
 
     def __call__(self, *trees: Any) -> Any:
         parts, shapes = zip(*map(jax.tree.flatten, trees), strict=True)
@@ -120,18 +148,20 @@ class Compiled:
         if not (any(moves) or self.moves):
             return self.plain(*trees)
         arrays = [leaf.array if isinstance(leaf, StandIn) else leaf for leaf in leaves]
-        if pushed := [leaf for leaf in leaves if isinstance(leaf, Pushed)]:
+        if duals := [leaf for leaf in leaves if isinstance(leaf, Dual)]:
             inputs, others = _split(arrays, moves)
-            outputs, steps = self.pushes(shapes, tuple(moves), inputs, [leaf.steps for leaf in pushed], others)
-            return _replaced(outputs, map(Pushed, _reals(outputs), steps))
+            steps = [leaf.steps for leaf in duals]
+            outputs, steps = called(self.jvp, shapes, tuple(moves), inputs, steps, others)
+            return _replaced(outputs, map(Dual, _reals(outputs), steps))
         likely = [row in self.moves and _is_real(leaf) for row, part in enumerate(parts) for leaf in part]
-        active = tuple(map(operator.or_, likely, moves))
+        active = tuple(one or other for one, other in zip(likely, moves, strict=True))
         inputs, others = _split(arrays, active)
-        outputs, pull = self.forwards(shapes, active, inputs, others)
-        if moving := [leaf for leaf in leaves if isinstance(leaf, Moving)]:
-            wanted, given = tuple(compress(moves, active)), pull.needed([*inputs, *others])
-            kinds = tuple((leaf.shape, leaf.dtype) for leaf in _reals(outputs))
-            return moving[0].tape.outputs(outputs, moving, partial(_backwards, wanted, kinds, pull, given))
+        outputs, pullback = called(self.forwards, shapes, active, inputs, others)
+        if recorded := [leaf for leaf in leaves if isinstance(leaf, Recorded)]:
+            wanted, given = tuple(compress(moves, active)), pullback.needed([*inputs, *others])
+            return recorded[0].tape.outputs(
+                outputs, recorded, partial(_back, wanted, pullback, given, _device(outputs))
+            )
         return outputs
 
 
@@ -139,14 +169,11 @@ def value_and_grad(function: Callable[[dict[str, Any]], Any], values: dict[str, 
     """Value and gradient by a tape, if all that meets a stand-in can take it, else by JAX."""
     if not any(isinstance(value, jax.core.Tracer) for value in values.values()):
         tape = Tape()
-        inputs = {name: Moving(value, tape) for name, value in values.items()}
-        try:
-            value = function(inputs)
-        except Exception:  # whatever it is, JAX will say so, too
-            value = None
-        if isinstance(value, Moving) and not value.ndim:
-            one = np.ones((), value.dtype)
-            return value.array, dict(zip(inputs, tape.pull([*inputs.values()], [value], [[one]]), strict=True))
+        inputs = {name: Recorded(value, tape) for name, value in values.items()}
+        value = _tried(function, inputs)
+        if isinstance(value, Recorded) and not value.ndim:
+            gradient = tape.vjp([*inputs.values()], [value], [np.ones((), value.dtype)])
+            return value.array, dict(zip(inputs, jax.device_put(gradient), strict=True))
         tape.calls.clear()  # they and their stand-ins hold each other
     return jax.value_and_grad(function)(values)
 
@@ -155,16 +182,13 @@ def jacobian(function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) 
     """Value of a function of scalars, and how it moves with each, in the same two ways."""
     unit = np.eye(len(values), dtype=next(iter(values.values())).dtype)
     if not any(isinstance(value, jax.core.Tracer) for value in values.values()):
-        inputs = {name: Pushed(value, unit[row]) for row, (name, value) in enumerate(values.items())}
-        try:
-            leaves, shape = jax.tree.flatten(function(inputs))
-        except Exception:  # whatever it is, JAX will say so, too
-            pass
-        else:
-            arrays = [leaf.array if isinstance(leaf, Pushed) else leaf for leaf in leaves]
-            still = [np.zeros((len(unit), *np.shape(array)), unit.dtype) for array in arrays]
-            steps = [leaf.steps if isinstance(leaf, Pushed) else none for leaf, none in zip(leaves, still, strict=True)]
-            columns = (jax.tree.unflatten(shape, row) for row in _rows(steps))
+        found = _tried(function, {name: Dual(value, unit[row]) for row, (name, value) in enumerate(values.items())})
+        if found is not None:
+            leaves, shape = jax.tree.flatten(found)
+            arrays = [leaf.array if isinstance(leaf, Dual) else leaf for leaf in leaves]
+            steps = [known(_steps(leaf, len(unit))) for leaf in leaves]
+            rows = (jax.device_put([step[row] for step in steps]) for row in range(len(unit)))
+            columns = (jax.tree.unflatten(shape, row) for row in rows)
             return jax.tree.unflatten(shape, arrays), dict(zip(values, columns, strict=True))
     value, push = jax.linearize(function, values)
     # all columns at once: they share what a direction does not change; the lambda, since JAX would print `push`
@@ -172,71 +196,85 @@ def jacobian(function: Callable[[dict[str, Any]], Any], values: dict[str, Any]) 
     return value, {name: jax.tree.map(lambda leaf, row=row: leaf[row], moved) for row, name in enumerate(values)}
 
 
+def _tried(function: Callable[[dict[str, Any]], Any], inputs: dict[str, Any]) -> Any:
+    """What a function makes of stand-ins, or None where something in it refuses them."""
+    try:
+        return function(inputs)
+    except ArgumentError:
+        raise
+    except (TypeError, ValueError, AttributeError, NotImplementedError) as error:  # so do Python, NumPy, EagerPy, JAX
+        log.debug("derived by JAX itself, which takes longer: %s", error)
+        return None
+
+
 def alone(function: Callable[..., Any], trees: Any) -> Any:
     """What a function gives, when it is done. On the way back it is called again, and nothing is kept until then."""
     leaves, shape = jax.tree.flatten(trees)
-    moving = [leaf for leaf in leaves if isinstance(leaf, Moving)]
-    if not moving:
+    recorded = [leaf for leaf in leaves if isinstance(leaf, Recorded)]
+    if not recorded:
         outputs = function(*trees)
-        jax.block_until_ready([leaf.array if isinstance(leaf, Pushed) else leaf for leaf in jax.tree.leaves(outputs)])
+        jax.block_until_ready([leaf.array if isinstance(leaf, Dual) else leaf for leaf in jax.tree.leaves(outputs)])
         return outputs
 
     def run(instead: list[Any]) -> Any:
         source = iter(instead)
-        given = [next(source) if isinstance(leaf, Moving) else leaf for leaf in leaves]
+        given = [next(source) if isinstance(leaf, Recorded) else leaf for leaf in leaves]
         return function(*jax.tree.unflatten(shape, given))
 
-    def back(slopes: list[list[Any]]) -> list[Any]:
+    def vjp(slopes: list[Any]) -> list[Any]:
         tape = Tape()
-        again = [Moving(each.array, tape) for each in moving]
+        again = [Recorded(each.array, tape) for each in recorded]
         outputs = _reals(run(again))
-        moved = [isinstance(output, Moving) for output in outputs]
-        return jax.block_until_ready(tape.pull(again, [*compress(outputs, moved)], [*compress(slopes, moved)]))
+        moved = [isinstance(output, Recorded) for output in outputs]
+        return jax.block_until_ready(tape.vjp(again, [*compress(outputs, moved)], [*compress(slopes, moved)]))
 
-    outputs = jax.block_until_ready(run([each.array for each in moving]))
-    return moving[0].tape.outputs(outputs, moving, back)
-
-
-def joined(parts: list[Any], counts: tuple[int, ...], put: Callable[[np.ndarray], Any]) -> Any:
-    """The first `counts` rows of each array, one after the other, by NumPy; `put` takes it to the device."""
-    arrays = [part.array if isinstance(part, StandIn) else part for part in parts]
-    whole = put(np.concatenate([np.asarray(array)[:count] for array, count in zip(arrays, counts, strict=True)]))
-    if pushed := [part for part in parts if isinstance(part, Pushed)]:
-        directions = len(pushed[0].steps)
-        steps = [_steps(part, directions)[:, :count] for part, count in zip(parts, counts, strict=True)]
-        return Pushed(whole, put(np.concatenate(steps, axis=1)))
-    shapes = [part.shape if isinstance(part, Moving) else None for part in parts]
-
-    def back(slopes: list[list[Any]]) -> list[Any]:
-        pieces = np.split(sum(map(np.asarray, slopes[0])), np.cumsum(counts)[:-1])
-        return [_with_zeros(piece, shape) for piece, shape in zip(pieces, shapes, strict=True) if shape]
-
-    moving = [part for part in parts if isinstance(part, Moving)]
-    return moving[0].tape.outputs(whole, moving, back) if moving else whole
+    outputs = jax.block_until_ready(run([each.array for each in recorded]))
+    return recorded[0].tape.outputs(outputs, recorded, vjp)
 
 
-def _steps(part: Any, directions: int) -> np.ndarray:
-    """How a part moves, whether it does or not."""
-    return np.asarray(part.steps) if isinstance(part, Pushed) else np.zeros((directions, *part.shape), part.dtype)
+def hosted(
+    inputs: list[Any],
+    values: list[np.ndarray],
+    jvp: Callable[[list[np.ndarray]], list[np.ndarray]],
+    vjp: Callable[[list[np.ndarray]], list[np.ndarray]],
+) -> list[Any]:
+    """Values that NumPy has found from some inputs, stand-ins or not, with their derivative.
+
+    `jvp` is given how each input moves (direction, ...), `vjp` the slope by each value.
+    """
+    if duals := [leaf for leaf in inputs if isinstance(leaf, Dual)]:
+        steps = [np.asarray(_steps(leaf, len(duals[0].steps))) for leaf in inputs]
+        return [Dual(value, step) for value, step in zip(values, jvp(steps), strict=True)]
+    if recorded := [leaf for leaf in inputs if isinstance(leaf, Recorded)]:
+        moves = [isinstance(leaf, Recorded) for leaf in inputs]
+
+        def back(slopes: list[Any]) -> list[Any]:
+            return [*compress(vjp([np.asarray(slope) for slope in slopes]), moves)]
+
+        return recorded[0].tape.outputs(values, recorded, back)
+    return [*values]
 
 
-def _with_zeros(piece: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """An array with more rows."""
-    whole = np.zeros(shape, piece.dtype)
-    whole[: len(piece)] = piece
-    return whole
+def known(leaf: Any) -> np.ndarray:
+    """What an array, or what stands for it, is now."""
+    return np.asarray(leaf.array if isinstance(leaf, StandIn) else leaf)
 
 
-class Pull:
+def _steps(leaf: Any, directions: int) -> Any:
+    """How something moves, whether it does or not."""
+    return leaf.steps if isinstance(leaf, Dual) else np.zeros((directions, *np.shape(leaf)), np.asarray(leaf).dtype)
+
+
+class Pullback:
     """The way back through a function, without those of its arrays that were given to it: they need no copy."""
 
     def __init__(self, kept: list[Any], shape: Any, sources: tuple[int | None, ...]) -> None:
         self.kept, self.shape, self.sources = kept, shape, sources
 
     @classmethod
-    def made_of(cls, pull: Any, given: list[Any]) -> Pull:
+    def made_of(cls, vjp: Any, given: list[Any]) -> Pullback:
         """Of the way back as JAX gives it, and all that went into the function."""
-        leaves, shape = jax.tree.flatten(pull)
+        leaves, shape = jax.tree.flatten(vjp)
         rows = {id(array): row for row, array in enumerate(given)}
         sources = tuple(rows.get(id(leaf)) for leaf in leaves)
         return cls([leaf for leaf, source in zip(leaves, sources, strict=True) if source is None], shape, sources)
@@ -253,19 +291,19 @@ class Pull:
 
 
 jax.tree_util.register_pytree_node(
-    Pull, lambda pull: ((pull.kept,), (pull.shape, pull.sources)), lambda fixed, kept: Pull(*kept, *fixed)
+    Pullback, lambda p: ((p.kept,), (p.shape, p.sources)), lambda fixed, kept: Pullback(*kept, *fixed)
 )
 
 
 @flat
 def _forwards(function: Any, shapes: Any, active: tuple[bool, ...], inputs: list[Any], others: list[Any]) -> Any:
     """What a function gives, and the way back to its `inputs` from what of it are real numbers."""
-    _, pull, outputs = jax.vjp(partial(_on_leaves, function, shapes, active, others), inputs, has_aux=True)
-    return outputs, Pull.made_of(pull, [*inputs, *others])
+    _, vjp, outputs = jax.vjp(partial(_on_leaves, function, shapes, active, others), inputs, has_aux=True)
+    return outputs, Pullback.made_of(vjp, [*inputs, *others])
 
 
 @flat
-def _pushes(
+def _jvp(
     function: Any, shapes: Any, active: tuple[bool, ...], inputs: list[Any], steps: list[Any], others: list[Any]
 ) -> tuple[Any, list[Any]]:
     """What a function gives, and how what of it are real numbers moves by `steps` of its inputs."""
@@ -283,32 +321,31 @@ def _on_leaves(
     return _reals(outputs), outputs
 
 
-@partial(jax.jit, static_argnums=(0, 1), compiler_options=FEWER)
+def _back(wanted: tuple[bool, ...], pullback: Pullback, given: list[Any], device: Any, slopes: list[Any]) -> list[Any]:
+    """The same, with slopes that NumPy may have found: JAX compiles anew for arrays that are not on the device yet."""
+    return called(_backwards, wanted, pullback, given, jax.device_put(slopes, device))
+
+
+def _device(outputs: Any) -> Any:
+    """Where some arrays are."""
+    return next(iter(jax.tree.leaves(outputs)[0].devices()))
+
+
+@partial(jax.jit, static_argnums=0, compiler_options=FEWER)
 @flat
-def _backwards(
-    wanted: tuple[bool, ...], kinds: tuple[Any, ...], pull: Pull, given: list[Any], slopes: list[list[Any]]
-) -> list[Any]:
-    """Slopes by the inputs that are wanted from those by each of the outputs, of these `kinds`."""
-    return list(compress(pull.whole(given)(_sums(kinds, slopes))[0], wanted))
+def _backwards(wanted: tuple[bool, ...], pullback: Pullback, given: list[Any], slopes: list[Any]) -> list[Any]:
+    """Slopes by the inputs that are wanted from those by the outputs."""
+    return list(compress(pullback.whole(given)(slopes)[0], wanted))
 
 
-@partial(jax.jit, static_argnums=0)
-def _sums(kinds: tuple[Any, ...], slopes: list[list[Any]]) -> list[Any]:
-    return [sum(some, start=jax.numpy.zeros(*kind)) for kind, some in zip(kinds, slopes, strict=True)]
-
-
-@jax.jit
-def _rows(arrays: list[Any]) -> list[list[Any]]:
-    return [[array[row] for array in arrays] for row in range(len(arrays[0]))]
-
-
-def _places(some: Iterable[Moving]) -> list[Place]:
-    return [moving.place for moving in some]
+def places(some: Iterable[Recorded]) -> list[Place]:
+    return [recorded.place for recorded in some]
 
 
 def _split(arrays: list[Any], chosen: Iterable[bool]) -> tuple[list[Any], list[Any]]:
     """Those that are chosen, and the others."""
-    return [*compress(arrays, chosen)], [*compress(arrays, map(operator.not_, chosen))]
+    chosen = list(chosen)
+    return [*compress(arrays, chosen)], [*compress(arrays, [not each for each in chosen])]
 
 
 def _replaced(tree: Any, instead: Iterable[Any]) -> Any:
@@ -338,4 +375,3 @@ def _noted(name: str) -> Callable[..., Any]:
 
 for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow", "neg"):
     setattr(StandIn, f"__{_name}__", _noted(f"__{_name}__"))
-StandIn.sum = _noted("sum")

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError
-from ..base import Backend, Cost
+from ..base import Backend, Cost, Sizes
 
 
 class NumPyBackend(Backend):
     """NumPy on the CPU."""
 
     name = "numpy"
-    hits_cost = Cost(rows=200.0, kept=1.0, bells=3.0)
+    hits_cost = Cost(ticks=1.0, kept=1.0, bells=3.0)
     gradient_cost = hits_cost
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
@@ -28,3 +28,19 @@ class NumPyBackend(Backend):
 
     def numpy(self, value: Any) -> np.ndarray:
         return np.asarray(value)
+
+    def sizes(self, memory: float) -> Sizes:
+        return Sizes()
+
+    def gathered(self, table: Any, index: Any) -> np.ndarray:
+        return table[index]
+
+    def picked(self, values: Any, index: Any, real: Any) -> np.ndarray:
+        return np.where(real, values.reshape(-1)[index], 0)
+
+    def columns(self, parts: list[Any], rows: list[np.ndarray]) -> tuple[Any, ...]:
+        whole = self.rows(parts, rows)
+        return tuple(whole.reshape(-1, whole.shape[2]).T)
+
+    def rows(self, parts: list[Any], rows: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate([part[own] for part, own in zip(parts, rows, strict=True)])

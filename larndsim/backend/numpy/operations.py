@@ -33,6 +33,32 @@ def laid_out(parts: list[Any], firsts: tuple[int, ...], rows: int) -> Any:
     return whole
 
 
+def add_windows(values: Any, first: Any, size: int) -> Any:
+    found = np.zeros((size, values.shape[2]), dtype=values.dtype)
+    for row, window in zip(first, values, strict=True):
+        found[row : row + len(window)] += window
+    return found
+
+
+def windows(values: Any, first: Any, width: int) -> Any:
+    return values[first[:, None] + np.arange(width)]
+
+
+def least(values: Any, owner: Any, count: int, otherwise: float) -> Any:
+    found = np.full(count, otherwise, dtype=values.dtype)
+    np.minimum.at(found, owner, values)
+    return found
+
+
+def sums_so_far(values: Any, owner: Any, backwards: bool) -> Any:
+    if backwards:
+        return sums_so_far(values[::-1], owner[::-1], False)[::-1]
+    row = np.arange(len(owner))
+    first = np.maximum.accumulate(np.where(owner != np.roll(owner, 1), row, 0))
+    sums = values.cumsum(axis=0, dtype=np.float64)
+    return (sums - (sums - values)[first]).astype(values.dtype)
+
+
 def bell(x: Any, far: float) -> Any:
     values = np.minimum(x * x, far)
     np.negative(values, out=values)
@@ -52,7 +78,8 @@ def floor(values: Any) -> Any:
 
 
 def to_integer(values: Any) -> Any:
-    return values.astype(np.int32)
+    with np.errstate(invalid="ignore"):  # what is no number is nowhere
+        return values.astype(np.int32)
 
 
 def to_real(values: Any, like: Any) -> Any:

@@ -13,16 +13,18 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.utils.checkpoint import checkpoint
 
 from ...errors import ArgumentError
-from ..base import Backend, Cost
+from ..base import Backend, Cost, Sizes
 from ..tree import leaves, map_leaves
+
+ROOMY = 1e9  # bytes: with less memory a GPU, too, has chunks as small as a processor
 
 
 class TorchBackend(Backend):
     """PyTorch; gradients by its autograd, also through `torch.func`."""
 
     name = "torch"
-    hits_cost = Cost(rows=610.0, kept=0.6, bells=1.0)
-    gradient_cost = Cost(rows=1000.0, kept=2.9, bells=1.0)
+    hits_cost = Cost(ticks=2.0, kept=0.6, bells=1.0)
+    gradient_cost = Cost(ticks=4.0, kept=2.9, bells=1.0)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(device, dtype)
@@ -94,6 +96,27 @@ class TorchBackend(Backend):
         value = tree(smooth, lambda leaf: next(others) if _is_rough(leaf) else leaf)
         columns = {name: [step[row] for step in moved] for row, name in enumerate(primals)}
         return value, {name: tree(steps, lambda leaf: np.zeros(np.shape(leaf))) for name, steps in columns.items()}
+
+    def sizes(self, memory: float) -> Sizes:
+        """On a processor what is at work stays in its caches; a GPU waits for calls."""
+        small = self._device.type == "cpu" or memory < ROOMY
+        return Sizes() if small else Sizes(tiles=2**14, chunk=2**16)
+
+    def gathered(self, table: Any, index: Any) -> torch.Tensor:
+        return table.index_select(0, index)
+
+    def picked(self, values: Any, index: Any, real: Any) -> torch.Tensor:
+        return values.reshape(-1)[index] * real.to(values.dtype)
+
+    def columns(self, parts: list[Any], rows: list[np.ndarray]) -> tuple[Any, ...]:
+        whole = self.rows(parts, rows)
+        return whole.reshape(-1, whole.shape[2]).unbind(1)
+
+    def rows(self, parts: list[Any], rows: list[np.ndarray]) -> torch.Tensor:
+        return torch.cat([self._some(*pair) for pair in zip(parts, rows, strict=True)])
+
+    def _some(self, part: Any, rows: np.ndarray) -> torch.Tensor:
+        return part if len(rows) == len(part) else part[self.asarray(rows)]
 
     def synchronize(self) -> None:
         if self._device.type == "cuda":

@@ -40,6 +40,30 @@ def laid_out(parts: list[Any], firsts: tuple[int, ...], rows: int) -> Any:
     return torch.cat([*seen, parts[0].new_zeros((rows - ends[-1], *parts[0].shape[1:]))])
 
 
+def add_windows(values: Any, first: Any, size: int) -> Any:
+    rows = (first[:, None] + torch.arange(values.shape[1], device=first.device)).reshape(-1)
+    return values.new_zeros((size, values.shape[2])).index_add(0, rows, values.reshape(-1, values.shape[2]))
+
+
+def windows(values: Any, first: Any, width: int) -> Any:
+    rows = (first[:, None] + torch.arange(width, device=first.device)).reshape(-1)
+    return values.index_select(0, rows).reshape(len(first), width, values.shape[1])
+
+
+def least(values: Any, owner: Any, count: int, otherwise: float) -> Any:
+    found = torch.full((count,), otherwise, dtype=values.dtype, device=values.device)
+    return found.scatter_reduce(0, owner.long(), values.detach(), "amin")
+
+
+def sums_so_far(values: Any, owner: Any, backwards: bool) -> Any:
+    if backwards:
+        return sums_so_far(values.flip(0), owner.flip(0), False).flip(0)
+    row = torch.arange(len(owner), device=owner.device)
+    first = torch.where(owner != owner.roll(1), row, 0).cummax(0).values
+    sums = values.double().cumsum(0)  # over all owners: in single precision the later ones would suffer
+    return (sums - (sums - values).index_select(0, first)).to(values.dtype)
+
+
 def bell(x: Any, far: float) -> Any:
     return x.square().clamp_(max=far).neg_().exp_()
 
@@ -93,7 +117,7 @@ def with_derivative(derived: Any, *arrays: Any) -> Any:
     still, steps = zip(*map(unpack_dual, arrays), strict=True)
     if all(step is None for step in steps[: derived.movers]):
         return _WithDerivative.apply(derived, *arrays[: derived.movers], *still[derived.movers :])[0]
-    value, moved = _pushed(derived, still, steps)
+    value, moved = _with_jvp(derived, still, steps)
     return make_dual(value, moved)
 
 
@@ -118,7 +142,7 @@ class _WithDerivative(torch.autograd.Function):
     def jvp(ctx: Any, _: Any, *steps: Any) -> Any:
         """How a value moves of which a gradient is taken; without a gradient, `with_derivative` does so by itself."""
         saved = ctx.saved_tensors
-        return _pushed(ctx.derived, saved[: ctx.count], steps)[1], *(None,) * (len(saved) - ctx.count)
+        return _with_jvp(ctx.derived, saved[: ctx.count], steps)[1], *(None,) * (len(saved) - ctx.count)
 
     @staticmethod
     def backward(ctx: Any, slope: Any, *_: Any) -> tuple[Any, ...]:
@@ -127,19 +151,19 @@ class _WithDerivative(torch.autograd.Function):
         if torch.is_grad_enabled():  # for second derivatives, which need to know where it comes from
             kept = ctx.derived.value(*arrays)[1]
         movers = ctx.derived.movers
-        found = ctx.derived.pull(arrays, tuple(kept), ep.astensor(slope), ctx.needs_input_grad[1 : 1 + movers])
+        found = ctx.derived.vjp(arrays, tuple(kept), ep.astensor(slope), ctx.needs_input_grad[1 : 1 + movers])
         return None, *(None if slope is None else slope.raw for slope in found), *(None,) * (ctx.count - movers)
 
 
-def _pushed(derived: Any, arrays: tuple[Any, ...], steps: tuple[Any, ...]) -> tuple[Any, Any]:
+def _with_jvp(derived: Any, arrays: tuple[Any, ...], steps: tuple[Any, ...]) -> tuple[Any, Any]:
     """The value, and how it moves; steps are None where nothing does."""
     moving = [step is not None for step in steps[: derived.movers]]
     given = (step[None] for step in compress(steps, moving))
-    value, moved = _Pushed.apply(derived, moving, len(arrays), *arrays, *given)
+    value, moved = _Jvp.apply(derived, moving, len(arrays), *arrays, *given)
     return value, moved.squeeze(0)
 
 
-class _Pushed(torch.autograd.Function):
+class _Jvp(torch.autograd.Function):
     """A value, and how it moves, direction by direction: many of them are one more axis of the steps.
 
     No gradient of either passes through.
@@ -149,7 +173,7 @@ class _Pushed(torch.autograd.Function):
     def forward(derived: Any, moving: list[bool], count: int, *tensors: Any) -> tuple[Any, Any]:
         arrays, steps = tuple(map(ep.astensor, tensors[:count])), iter(tensors[count:])
         value, kept = derived.value(*arrays)
-        moved = derived.push(arrays, tuple(kept), *(ep.astensor(next(steps)) if moves else None for moves in moving))
+        moved = derived.jvp(arrays, tuple(kept), *(ep.astensor(next(steps)) if moves else None for moves in moving))
         return value.raw, moved.raw
 
     @staticmethod
@@ -164,5 +188,5 @@ class _Pushed(torch.autograd.Function):
             step.expand(info.batch_size, *step.shape) if axis is None else step.movedim(axis, 0)
             for step, axis in zip(tensors[count:], axes[3 + count :], strict=True)
         ]
-        value, moved = _Pushed.apply(derived, moving, count, *tensors[:count], *(step.squeeze(1) for step in many))
+        value, moved = _Jvp.apply(derived, moving, count, *tensors[:count], *(step.squeeze(1) for step in many))
         return (value, moved.unsqueeze(1)), (None, 0)

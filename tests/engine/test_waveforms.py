@@ -10,16 +10,49 @@ import pytest
 
 from larndsim.backend import get_backend
 from larndsim.backend.operations import with_derivative
-from larndsim.induction import WAVEFORMS, Cloud, Tables
-from larndsim.response import SPAN
+from larndsim.charge import Cloud, Folded
+from larndsim.data.batch import Stack
+from larndsim.engine.waveforms import _waveforms
+from larndsim.response import Sampling
 
-SHAPE = 3, 5
-BLOCKS = 3
+GROUPS, NODES = 3, 5  # of a layer
+SHAPE = 3 * GROUPS, NODES  # two layers, of which the second is padding, and a stack of one
+SAMPLING = Sampling(0.1, 240, 48)
+WAVEFORMS = _waveforms(SAMPLING)
 MOVING = [Cloud(*flags) for flags in itertools.product((True, False), repeat=6) if any(flags)]
+
+
+def stack_of(weights) -> Stack:
+    """In each layer three groups and five tiles on two pixels; the first pixel has two rows, the other three."""
+    layers = len(weights)
+    own = Stack(
+        wanted=np.arange(layers) == 0,
+        weight=weights,
+        group=np.array([0, 0, 1, 2, 2]),
+        window=np.array([0, 1, 0, 0, 1]),
+        row_pixel=np.array([0, 0, 1, 1, 1]),
+        row_block=np.array([0, 1, 11, 12, 13]),
+        row_ended=np.array([0] * 11 + [2] * 11 + [3]),
+        ended=np.array([0.0] * 10 + [1.0] + [0.0] * 10 + [1.0] * 2),
+    )
+    return Stack(*own[:2], *(np.tile(column, (layers, 1)) for column in own[2:]))
+
+
+def response_of(rng, points, basis, channels, modes) -> Folded:
+    return Folded(
+        points=rng.uniform(0.0, 0.2, (1, points)),
+        basis=rng.uniform(0.0, 1.0, (points, basis)),
+        mixing=rng.uniform(-1.0, 1.0, (basis**2, channels)),
+        gather=rng.uniform(-1.0, 1.0, (16 * channels, modes)),
+        show=rng.uniform(-1.0, 1.0, (modes, SAMPLING.span)),
+        mean=np.zeros(SAMPLING.span),
+        times=0.2 * np.arange(12),
+    )
 
 
 @pytest.fixture(scope="module")
 def arrays():
+    """Clouds; and what stays as it is: where the groups begin, their resolutions, the stacks with their responses."""
     rng = np.random.default_rng(5)
     clouds = Cloud(
         x=rng.uniform(-0.4, 0.4, SHAPE),
@@ -29,21 +62,16 @@ def arrays():
         arrival=rng.uniform(1.5, 3.5, SHAPE),
         variance_t=rng.uniform(0.01, 0.06, SHAPE),
     )
-    tables = Tables(
-        start=np.array([10.0, 11.0, 12.0]),
-        weight=rng.uniform(0.2, 1.0, SHAPE),
-        times=0.1 * np.arange(BLOCKS * 16),
-        points=rng.uniform(0.0, 0.2, (6, 1)),
-        basis=rng.uniform(0.0, 1.0, (4, 6)),
-        mixing=rng.uniform(-1.0, 1.0, (2, 16)),
-        gather=rng.uniform(-1.0, 1.0, (2 * 16, 5)),
-        show=rng.uniform(-1.0, 1.0, (5, SPAN)),
-        kernel_variance=np.array(0.005),
-        smallest=np.array([np.sqrt(0.002), 0.015]),  # some of the clouds are narrower
-    )
-    assert 0 < (clouds.variance_T < 0.002).sum() < clouds.charge.size
-    assert 0 < (clouds.variance_t < 0.02).sum() < clouds.charge.size
-    return clouds, tables
+    resolution = np.array([[0.002, 0.015, 0.005, 0.2], [0.003, 0.012, 0.004, 0.2]])
+    for variance, least in ((clouds.variance_T, 0.002), (clouds.variance_t, 0.02)):
+        assert 0 < (variance < least).sum() < variance.size  # some of the clouds are narrower
+    weights = rng.uniform(0.2, 1.0, (3, GROUPS, NODES))
+    weights[1] = 0.0
+    stacks = stack_of(weights[:2]), stack_of(weights[2:])
+    responses = response_of(rng, 6, 4, 2, 5), response_of(rng, 7, 3, 3, 4)
+    tables = (column for pair in zip(stacks, responses, strict=True) for each in pair for column in each)
+    begin = np.tile([1.0, 1.1, 0.9], 3)
+    return clouds, (np.tile([3, 8, 32], 3), begin, np.repeat([0, 0, 1], GROUPS), resolution, *tables)
 
 
 def differentiated(backend, arrays, moving):
@@ -55,8 +83,8 @@ def differentiated(backend, arrays, moving):
     steps = [rng.normal(size=SHAPE) * array if moves else None for array, moves in zip(arrays[0], moving, strict=True)]
     slope = rng.normal(size=value.shape)
     given = [None if step is None else ep.astensor(native.asarray(step[None])) for step in steps]
-    moved = WAVEFORMS.push(tuple(tensors), tuple(kept), *given)[0].numpy()
-    pulled = WAVEFORMS.pull(tuple(tensors), tuple(kept), ep.astensor(native.asarray(slope)), tuple(moving))
+    moved = WAVEFORMS.jvp(tuple(tensors), tuple(kept), *given)[0].numpy()
+    pulled = WAVEFORMS.vjp(tuple(tensors), tuple(kept), ep.astensor(native.asarray(slope)), tuple(moving))
     return steps, moved, slope, [None if one is None else one.numpy() for one in pulled]
 
 
@@ -97,7 +125,7 @@ def test_second_derivatives_on_torch(arrays):
     def slope(place):
         return torch.func.grad(lambda stretch: stretched(clouds, tables, stretch))(backend.asarray(place))
 
-    curvature = float((slope(1e-5) - slope(-1e-5)) / 2e-5)
+    curvature = float((slope(3e-7) - slope(-3e-7)) / 6e-7)
     place = torch.zeros((), dtype=torch.float64, requires_grad=True)
     (first,) = torch.autograd.grad(stretched(clouds, tables, place), place, create_graph=True)
     assert float(torch.autograd.grad(first, place)[0]) == pytest.approx(curvature, rel=1e-6)
@@ -117,6 +145,6 @@ def test_second_derivatives_and_many_places_on_jax(arrays):
     slopes = [float(jax.grad(total)(place)) for place in places]
     np.testing.assert_allclose(jax.vmap(jax.grad(total))(places), slopes, rtol=1e-12)
     np.testing.assert_allclose(jax.vmap(jax.jacfwd(total))(places), slopes, rtol=1e-10)
-    curvature = (float(jax.grad(total)(1e-5)) - float(jax.grad(total)(-1e-5))) / 2e-5
+    curvature = (float(jax.grad(total)(3e-7)) - float(jax.grad(total)(-3e-7))) / 6e-7
     for twice in (jax.jacfwd(jax.grad(total)), jax.jacrev(jax.grad(total)), jax.jacfwd(jax.jacfwd(total))):
         assert float(twice(0.0)) == pytest.approx(curvature, rel=1e-6)

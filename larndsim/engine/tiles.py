@@ -1,0 +1,231 @@
+"""The plan's pixels in tiles: the nodes of a pixel, sorted by arrival, in groups; and windows of arrival-time bins.
+
+A tile is a group and a window; a group has as many as hold what arrives of it, for all values of the parameters that
+the plan holds for. A pixel's tiles do not depend on what else is simulated, nor on the backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ..charge import NARROW
+from ..data.batch import Frame
+from ..drifting import TAILS, arrival_variance, drift_time, transverse_variance
+from ..pixelization import Plan, Ranges
+from .folding import Resolution, resolutions
+
+NODES = 8  # of a group
+SLACK = 0.02  # ticks that rounding may move the begin of a window by
+LARGER = 4  # times larger is the next shape, for a pixel that fills more than a layer
+
+
+class Shape(NamedTuple):
+    """How much a layer holds, and how many of them a stack has."""
+
+    tiles: int
+    groups: int
+    rows: int
+    blocks: int
+    pixels: int
+    layers: int
+
+    def times(self, factor: int) -> Shape:
+        """Fewer layers that are larger, and of fewer a larger stack."""
+        return Shape(*(factor * each for each in self[:-1]), max(self.layers // factor, 1))
+
+
+class Groups(NamedTuple):
+    """Nodes of a pixel that arrive one after the other. Axis: (group,)."""
+
+    pixel: np.ndarray
+    first: np.ndarray  # pair, in the order of arrival
+    size: np.ndarray  # nodes
+    windows: np.ndarray  # how many windows of bins hold all that arrives, for all parameters
+
+
+class Asked(NamedTuple):
+    """What each pixel asks for. Axis: (pixel,)."""
+
+    level: np.ndarray  # index of its resolution
+    rows: np.ndarray  # blocks of ticks in which charge arrives
+    groups: np.ndarray
+    tiles: np.ndarray
+
+
+def levels_of(
+    plan: Plan, t: np.ndarray, pitch: np.ndarray, frame: Frame, ranges: Ranges
+) -> Iterator[tuple[float, dict[int, Level]]]:
+    """The pixels of each pitch, in tiles, by the number of their resolution; `t` (segment,) in us, `pitch` (pixel,)."""
+    known = resolutions(ranges.accuracy)
+    level = resolution_of(plan.nearest, ranges)
+    order = _by_arrival(plan, t, ranges)
+    groups, rows = _groups(plan, t, order, level, ranges)
+    tiles = np.bincount(groups.pixel, groups.windows, minlength=len(level)).astype(np.int64)
+    asked = Asked(level, rows, np.bincount(groups.pixel, minlength=len(level)), tiles)
+    for width in np.unique(pitch):
+        found = {}
+        for number in np.unique(level[pitch == width]):
+            own = np.flatnonzero((level == number) & (pitch == width))
+            found[int(number)] = Level(plan, frame, order, groups, asked, own, known[number], float(width), ranges)
+        yield float(width), found
+
+
+def resolution_of(nearest: np.ndarray, ranges: Ranges) -> np.ndarray:
+    """Index of the coarsest of the `resolutions` that resolves the narrowest cloud at this distance."""
+    v = ranges.velocity[1]
+    sigma_T = np.sqrt(transverse_variance(nearest, ranges.tran_diff[0], v))
+    sigma_t = np.sqrt(arrival_variance(nearest, ranges.long_diff[0], v))
+    known = resolutions(ranges.accuracy)
+    level = np.full(len(nearest), len(known) - 1)
+    for index, r in reversed(list(enumerate(known[:-1]))):
+        level[(sigma_T >= r.sigma_T) & (sigma_t >= r.sigma_t)] = index
+    return level
+
+
+def asked_work(level: int, ranges: Ranges) -> float:
+    """Numbers that a node at some resolution takes: exponentials and products, those of its window among them."""
+    r = resolutions(ranges.accuracy)[level]
+    return 4.0 * r.points + r.basis**2 + 3.0 * r.window
+
+
+def _by_arrival(plan: Plan, t: np.ndarray, ranges: Ranges) -> np.ndarray:
+    """Pairs by pixel, and there by arrival at the mean velocity. Axis: (pair,)."""
+    pixel = np.repeat(np.arange(len(plan.ix)), np.diff(plan.first))
+    middle = plan.nodes.d.mean(axis=0)
+    arrival = t[plan.nodes.segment] + drift_time(middle, np.mean(ranges.velocity), ranges.distance)
+    return np.lexsort([arrival[plan.node], pixel])
+
+
+def _groups(
+    plan: Plan, t: np.ndarray, order: np.ndarray, level: np.ndarray, ranges: Ranges
+) -> tuple[Groups, np.ndarray]:
+    """The groups of all pixels, and how many rows of bins each pixel needs."""
+    known, sampling = resolutions(ranges.accuracy), ranges.sampling
+    size, first = np.diff(plan.first), plan.first[:-1]
+    count = -(-size // NODES)
+    pixel = np.repeat(np.arange(len(size)), count)
+    number = np.arange(len(pixel)) - np.repeat(np.cumsum(count) - count, count)
+    begin = first[pixel] + NODES * number
+    of_group, of_pixel = _spread(plan, t, order, level, ranges, begin)
+    width = np.array([sampling.block / r.bins_of(sampling) for r in known])[level]  # ticks of a bin
+    window = np.array([r.window for r in known])[level] * width
+    windows = np.ceil((of_group / sampling.tick + width[pixel] + SLACK) / window[pixel]).astype(np.int64)
+    rows = np.maximum(np.ceil((of_pixel / sampling.tick + 2) / sampling.block), 1).astype(np.int64)
+    np.maximum.at(rows, pixel, np.ceil(windows * window[pixel] / sampling.block).astype(np.int64))
+    return Groups(pixel, begin, np.minimum(size[pixel] - NODES * number, NODES), windows), rows
+
+
+def _spread(
+    plan: Plan, t: np.ndarray, order: np.ndarray, level: np.ndarray, ranges: Ranges, begin: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How long charge arrives, at most, at the nodes of each group and of each pixel, us."""
+    if not len(begin):
+        return np.zeros(0), np.zeros(0)
+    known, nodes, node = resolutions(ranges.accuracy), plan.nodes, plan.node[order]
+    held = np.array([0.5 * r.sigma_t**2 for r in known])[np.repeat(level, np.diff(plan.first))]  # in the kernel
+    of_group, of_pixel = np.zeros(len(begin)), np.zeros(len(plan.ix))
+    middle, far = nodes.d.mean(axis=0)[node], nodes.d[1][node]
+    for v in ranges.velocity:
+        arrival = t[nodes.segment[node]] + drift_time(middle, v, ranges.distance)
+        variance = arrival_variance(far, ranges.long_diff[1], v)
+        resolved, whole = np.maximum(variance - held, held), np.maximum(variance, NARROW)
+        for found, starts, width in ((of_group, begin, resolved), (of_pixel, plan.first[:-1], whole)):
+            tail = TAILS * np.sqrt(width) + nodes.slide[node] / v
+            latest, earliest = np.maximum.reduceat(arrival + tail, starts), np.minimum.reduceat(arrival - tail, starts)
+            np.maximum(found, latest - earliest, out=found)
+    return of_group, of_pixel
+
+
+class Level:
+    """The pixels `own` of one pitch and resolution, their tiles and rows one after the other."""
+
+    def __init__(
+        self, plan: Plan, frame: Frame, order: np.ndarray, groups: Groups, asked: Asked, own: np.ndarray,
+        resolution: Resolution, pitch: float, ranges: Ranges,
+    ) -> None:  # fmt: skip
+        self.plan, self.own, self.pitch, self.resolution, self.sampling = plan, own, pitch, resolution, ranges.sampling
+        self.rows, self.frame = asked.rows[own], frame
+        self.blocks = self.rows + (self.sampling.span // self.sampling.block - 1)
+        self.groups, self.tiles = asked.groups[own], asked.tiles[own]
+        self.bins = resolution.bins_of(self.sampling)
+        slot = np.full(len(asked.level), -1)
+        slot[own] = np.arange(len(own))
+        mine = np.flatnonzero(slot[groups.pixel] >= 0)
+        windows = groups.windows[mine]
+        self.pixel = slot[groups.pixel[mine]]
+        self.latest = self.rows[self.pixel] * self.bins - windows * resolution.window
+        self.group = np.repeat(np.arange(len(mine)), windows)
+        self.window = np.arange(len(self.group)) - np.repeat(np.cumsum(windows) - windows, windows)
+        offset, size = np.arange(NODES)[None, :], groups.size[mine][:, None]
+        self.node = plan.node[order[groups.first[mine][:, None] + np.minimum(offset, size - 1)]]
+        self.real = offset < size
+
+    def cuts(self, shape: Shape) -> Iterator[tuple[slice, int]]:
+        """Which pixels go to each layer, and how many times larger than the shape that is."""
+        asked = self.tiles, self.groups, self.rows, self.blocks, np.ones_like(self.own)
+        sums = [np.concatenate([[0], np.cumsum(each)]) for each in asked]
+        first = 0
+        while first < len(self.own):
+            factor, end = 1, first
+            while end == first:
+                # one group is left for padding: the tiles of padding are its
+                most = (shape.tiles, shape.groups - 1 / factor, shape.rows, shape.blocks, shape.pixels)
+                ends = [np.searchsorted(s, s[first] + factor * m, "right") - 1 for s, m in zip(sums, most, strict=True)]
+                end = int(min(ends))
+                factor = factor if end > first else factor * LARGER
+            yield slice(first, end), factor
+            first = end
+
+    def segments(self, pixels: slice) -> np.ndarray:
+        """The segments of the nodes that some pixels see."""
+        return self.plan.nodes.segment[self.node[_of(self.groups, pixels)]].ravel()
+
+    def layer(self, pixels: slice) -> dict[str, np.ndarray]:
+        """What belongs to some pixels, and numbers within them, by name."""
+        groups, tiles = _of(self.groups, pixels), _of(self.tiles, pixels)
+        rows, blocks = self.rows[pixels], self.blocks[pixels]
+        row, block = np.cumsum(rows) - rows, np.cumsum(blocks) - blocks  # the first of each pixel
+        pixel, node = self.pixel[groups] - pixels.start, self.node[groups]
+        segment, who = self.plan.nodes.segment[node], self.own[pixels][pixel][:, None]
+        return {
+            "segment": segment,
+            "position": self.plan.nodes.position[node],
+            "x": self.pitch * (self.plan.ix[who] - self.frame.ix[segment]),
+            "y": self.pitch * (self.plan.iy[who] - self.frame.iy[segment]),
+            "weight": np.where(self.real[groups], self.plan.nodes.weight[node], 0.0),
+            "pixel": pixel,
+            "latest": self.latest[groups],
+            "first_bin": row[pixel] * self.bins,
+            "group": self.group[tiles] - groups.start,
+            "window": self.window[tiles],
+            **_rows_and_blocks(rows, blocks, row, block, self.sampling.block),
+        }
+
+
+def _of(counts: np.ndarray, pixels: slice) -> slice:
+    """Where what so many of belong to each pixel is, of some pixels."""
+    ends = np.cumsum(counts)
+    return slice(ends[pixels.start] - counts[pixels.start], ends[pixels.stop - 1])
+
+
+def _rows_and_blocks(
+    rows: np.ndarray, blocks: np.ndarray, row: np.ndarray, block: np.ndarray, ticks: int
+) -> dict[str, np.ndarray]:
+    """What lies where: the columns of `Chunk` from its rows on. `row` and `block` are the first of each pixel."""
+    row_pixel, block_pixel = (np.repeat(np.arange(len(rows)), count) for count in (rows, blocks))
+    row_number = np.arange(len(row_pixel)) - row[row_pixel]
+    block_number = np.arange(len(block_pixel)) - block[block_pixel]
+    after = block_number - (blocks - rows + 1)[block_pixel]  # the row of its pixel that has just ended
+    return {
+        "row_pixel": row_pixel,
+        "row_block": block[row_pixel] + row_number,
+        "row_ended": row[block_pixel] + np.maximum(after, 0),
+        "ended": (after >= 0).astype(np.float64),
+        "block_pixel": block_pixel,
+        "block_tick": block_number * ticks,
+        "first_block": block,
+        "ticks": blocks * ticks,
+    }
