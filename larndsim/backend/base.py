@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -32,6 +32,10 @@ class Cost(NamedTuple):
     bells: float  # in the chunk at work
 
 
+TILE = 8e3  # bytes that a tile of eight nodes takes with what a gradient keeps
+FEW = 4  # chunks at least are to fit into the memory
+
+
 class Sizes(NamedTuple):
     """How much is computed at once."""
 
@@ -39,6 +43,10 @@ class Sizes(NamedTuple):
     chunk: int = 2**13  # tiles of a chunk, which is computed by one call
     padded: bool = False  # whether shapes are compiled: then chunks have one shape,
     scale: int = 1  # in which layers are so many times larger
+
+    def within(self, memory: float) -> Sizes:
+        """Smaller chunks, where some of them would not fit into so many bytes."""
+        return self._replace(chunk=min(self.chunk, int(memory / (FEW * TILE))))
 
 
 class Backend(ABC):
@@ -110,7 +118,7 @@ class Backend(ABC):
         """The same function, which holds nothing for its gradient."""
         return function
 
-    def each(self, functions: list[Callable[..., Any]], *trees: Any) -> list[Any]:
+    def each(self, functions: Sequence[Callable[..., Any]], *trees: Any) -> list[Any]:
         """What each of these functions of the same native trees gives; a framework may call several at once."""
         return [function(*trees) for function in functions]
 

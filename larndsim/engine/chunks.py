@@ -19,15 +19,16 @@ from .tiles import Level, Shape, levels_of
 
 NEVER = 2**30  # ticks: a block of padding lies after the end of every pixel
 # Where shapes are compiled: as they are asked for by muons, so that all stacks of a chunk are full at about the same
-# time, and 80 cm of a track make one.
+# time, and 80 cm of a track make two.
 COMPILED = (
-    Shape(tiles=128, groups=112, rows=112, blocks=384, pixels=32, layers=8),
-    Shape(tiles=128, groups=112, rows=80, blocks=288, pixels=24, layers=8),
-    Shape(tiles=64, groups=64, rows=32, blocks=160, pixels=16, layers=4),
-    Shape(tiles=32, groups=32, rows=8, blocks=48, pixels=4, layers=4),
-    Shape(tiles=32, groups=32, rows=8, blocks=48, pixels=4, layers=4),
+    Shape(tiles=128, groups=112, rows=88, blocks=320, pixels=32, layers=4),
+    Shape(tiles=128, groups=112, rows=64, blocks=256, pixels=24, layers=4),
+    Shape(tiles=64, groups=64, rows=22, blocks=128, pixels=16, layers=2),
+    Shape(tiles=32, groups=32, rows=6, blocks=48, pixels=4, layers=2),
+    Shape(tiles=32, groups=32, rows=6, blocks=48, pixels=4, layers=2),
 )
-LINES = 2048  # segments of such a chunk
+LINES = 1024  # segments of such a chunk
+LONG = 16  # blocks of ticks per tile: of signals that last, but of which hardly anything arrives
 
 
 class Planned(NamedTuple):
@@ -69,7 +70,7 @@ def chunks_of(
 
 def _exact(levels: dict[int, Level], sizes: Sizes) -> Iterator[list[Pile]]:
     """The stacks of each chunk: one for each layer, as large as it is."""
-    most, piles, tiles = Shape(sizes.tiles, *(sizes.chunk,) * 4, 1), [], 0
+    most, piles, tiles = Shape(sizes.tiles, *(LONG * sizes.tiles,) * 4, 1), [], 0
     for number, level in levels.items():
         for pixels, _ in level.cuts(most):
             piles.append(Pile(number, [Layer(level, pixels)], None))
@@ -94,9 +95,12 @@ def _compiled(levels: dict[int, Level], sizes: Sizes) -> Iterator[list[Pile]]:
     for factor, layers in sorted(waiting.items()):
         own = [shape.times(factor) for shape in shapes]
         while any(layers.values()):
-            taken = [layers.get(number, [])[: shape.layers] for number, shape in enumerate(own)]
+            there = [layers.get(number, []) for number in range(len(own))]
+            # as many chunks as the stacks that are asked for most need, with about the same in each: they run at once
+            chunks = max(-(-len(each) // shape.layers) for each, shape in zip(there, own, strict=True))
+            taken = [each[: -(-len(each) // chunks)] for each in there]
             while len(np.unique(_segments(taken))) > factor * sizes.scale * LINES:
-                fullest = max(range(len(taken)), key=lambda number, taken=taken: len(taken[number]))
+                fullest = int(np.argmax([len(each) for each in taken]))
                 taken[fullest] = taken[fullest][: len(taken[fullest]) // 2]
             for number, each in enumerate(taken):
                 del layers.get(number, [])[: len(each)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import os
 import secrets
@@ -46,7 +47,7 @@ def kept_response(of: FieldResponse, *key: Any) -> Folded:
 
 def _source() -> str:
     """The code that folds, as a number."""
-    return hashlib.sha256(b"".join(Path(each.__file__).read_bytes() for each in (response, folding))).hexdigest()
+    return hashlib.sha256(b"".join(inspect.getsource(each).encode() for each in (response, folding))).hexdigest()
 
 
 def _read(path: Path) -> Folded | None:

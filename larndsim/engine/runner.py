@@ -84,7 +84,7 @@ class Runner:
     def _charge_of_part(self, ticks: int, members: Members, part: Part, lines: Any, parameters: Parameters) -> Any:
         def of_chunk(number: int, lines: Any, physical: Any) -> Any:
             signal, member = self._seen(part, number, lines, physical), members.chunks[number]
-            first = np.rint(member.padded.start / self.sampling.tick).astype(np.int64) - member.padded.reference
+            first = (np.rint(member.padded.start / self.sampling.tick) - member.padded.reference).astype(np.int32)
             places = signal.start, member.blocks, first, self.sampling.block, ticks
             return self.backend.picked(signal.charge, *self.backend.on_host(_window_index, *places))
 

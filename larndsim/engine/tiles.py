@@ -34,7 +34,8 @@ class Shape(NamedTuple):
 
     def times(self, factor: int) -> Shape:
         """Fewer layers that are larger, and of fewer a larger stack."""
-        return Shape(*(factor * each for each in self[:-1]), max(self.layers // factor, 1))
+        tiles, groups, rows, blocks, pixels, _ = (factor * each for each in self)
+        return Shape(tiles, groups, rows, blocks, pixels, max(self.layers // factor, 1))
 
 
 class Groups(NamedTuple):

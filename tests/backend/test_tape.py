@@ -141,11 +141,12 @@ def test_derivatives_of_derivatives(chain):
 
 def test_many_arrays_are_put_together(request):
     """Some that move and one that does not, without the rows at their ends; backwards and forwards."""
-    backend, counts, weight = get_backend("jax", dtype="float64"), (3, 2, 7), np.arange(12.0)
+    backend, weight = get_backend("jax", dtype="float64"), np.arange(3.0 + 2.0 + len(A))
+    rows = [np.arange(count) for count in (3, 2, len(A))]
     double, square = backend.compile(lambda x: x + x), backend.compile(lambda x: x * x)
 
     def run(a):
-        return backend.rows([double(a), B, square(a)], counts)
+        return backend.rows([double(a), B, square(a)], rows)
 
     backend.jacobian(lambda p: run(p["b"] * A), {"b": 1.0})  # compiled with the help of JAX
     request.getfixturevalue("not_by_jax")

@@ -12,7 +12,7 @@ from larndsim.engine.footprint import bytes_of
 from larndsim.errors import ArgumentError
 from tests import cases
 
-SEGMENTS = larndsim.generate("muons", length=40.0, seed=3)
+SEGMENTS = larndsim.generate("muons", length=120.0, seed=3)
 NAMES = ("lifetime", "long_diff")
 
 

@@ -19,7 +19,8 @@ GROUPS, NODES = 3, 5  # of a layer
 SHAPE = 3 * GROUPS, NODES  # two layers, of which the second is padding, and a stack of one
 SAMPLING = Sampling(0.1, 240, 48)
 WAVEFORMS = _waveforms(SAMPLING)
-MOVING = [Cloud(*flags) for flags in itertools.product((True, False), repeat=6) if any(flags)]
+ALONE = [tuple(field == name for field in Cloud._fields) for name in Cloud._fields]
+MOVING = [Cloud(*flags) for one in ALONE for flags in (one, tuple(not each for each in one))]
 
 
 def stack_of(weights) -> Stack:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -102,7 +102,7 @@ class JAXBackend(Backend):
 
         return run
 
-    def each(self, functions: list[Callable[..., Any]], *trees: Any) -> list[Any]:
+    def each(self, functions: Sequence[Callable[..., Any]], *trees: Any) -> list[Any]:
         """On a processor in threads: XLA does not use all cores for what is small."""
         return each(functions, trees) if self._device.platform == "cpu" else super().each(functions, *trees)
 

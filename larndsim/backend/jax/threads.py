@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, reduce
 from itertools import chain
@@ -14,7 +14,7 @@ import jax
 from .tape import Call, Recorded, StandIn, Tape, places, summed
 
 
-def each(functions: list[Callable[..., Any]], trees: Any) -> list[Any]:
+def each(functions: Sequence[Callable[..., Any]], trees: Any) -> list[Any]:
     """What each function makes of the same trees, several at once, in threads. So is the way back."""
     leaves, shape = jax.tree.flatten(trees)
     if len(functions) == 1 or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):

@@ -30,7 +30,7 @@ class NumPyBackend(Backend):
         return np.asarray(value)
 
     def sizes(self, memory: float) -> Sizes:
-        return Sizes()
+        return Sizes().within(memory)
 
     def gathered(self, table: Any, index: Any) -> np.ndarray:
         return table[index]

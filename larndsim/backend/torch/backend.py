@@ -100,7 +100,7 @@ class TorchBackend(Backend):
     def sizes(self, memory: float) -> Sizes:
         """On a processor what is at work stays in its caches; a GPU waits for calls."""
         small = self._device.type == "cpu" or memory < ROOMY
-        return Sizes() if small else Sizes(tiles=2**14, chunk=2**16)
+        return Sizes().within(memory) if small else Sizes(tiles=2**14, chunk=2**16)
 
     def gathered(self, table: Any, index: Any) -> torch.Tensor:
         return table.index_select(0, index)
