@@ -1,7 +1,8 @@
 """Simulate a file of segments: what the pixels record, as hits or as LArPix packets.
 
-Each event is simulated by itself, within the given memory. All options may also stand in a YAML file, without the
-dashes, one per line: `backend: jax`, `set: {Ab: 0.81}`, `noise: false`. Options of the command line override it.
+Events do not know of each other; some are simulated at once, within the given memory. All options may also stand in a
+YAML file, without the dashes, one per line: `backend: jax`, `set: {Ab: 0.81}`, `noise: false`. Options of the command
+line override it.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
-"""A file of segments in, a file of hits out, of any size: event by event, within a given memory.
+"""A file of segments in, a file of hits out, of any size: some events at once, within a given memory.
 
-Every event is simulated by itself: so its hits depend neither on the memory nor on which other events are simulated.
+The noise of an event is its own, and its charge does not know of other events: so its hits depend neither on the memory
+nor on which other events are simulated, but for the last bits of the charge. While a batch is simulated, a thread looks
+up what is behind the hits of the one before, and writes them.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import __version__
+from ..data.batch import Batch
 from ..data.segments import Segments, lengths
 from ..detector import Parameters
 from ..errors import ArgumentError, check_choice
@@ -28,6 +31,7 @@ FORMATS = ("hits", "packets")
 BASE = 0.6e9  # bytes: Python and a framework
 LEAST = 1e8  # bytes, beside that: for what is simulated at once
 PER_SEGMENT = 3e5  # bytes: the plan and the waveforms, for long segments
+AT_ONCE = 1000  # segments: larger batches are hardly faster (`python -m benchmarks scaling`)
 
 
 class Run(NamedTuple):
@@ -71,12 +75,23 @@ def simulate_file(
     writer = _writer(simulator, target, run.format, attributes)
     started = time.perf_counter()
     total = Summary(0, 0, 0.0, 0, 0, 0, 0.0)
-    with writer, tqdm(total=len(chosen), unit="event", disable=None) as bar:
-        for part in stream_segments(source, largest, events=chosen):
-            for segments in one_by_one(part):
-                event = _simulate_event(simulator, segments, run, writer)
-                total = Summary._make(a + b for a, b in zip(total, event, strict=True))
-                bar.update()
+    with writer, ThreadPoolExecutor(1) as thread, tqdm(total=len(chosen), unit="event", disable=None) as bar:
+
+        def add(written: Future[Summary]) -> None:
+            nonlocal total
+            batch = written.result()
+            total = Summary._make(a + b for a, b in zip(total, batch, strict=True))
+            bar.update(batch.events)
+
+        before = None
+        for segments in stream_segments(source, min(largest, AT_ONCE), events=chosen):
+            batch = simulator.prepare(segments, run.parameters, vary=())
+            hits = simulator.hits(batch, run.parameters, seed=run.seed).numpy()
+            if before:
+                add(before)
+            before = thread.submit(_write, simulator, segments, batch, hits, run, writer)
+        if before:
+            add(before)
     return total._replace(left_out=writer.left_out, seconds=time.perf_counter() - started)
 
 
@@ -87,28 +102,42 @@ def _writer(simulator: Simulator, target: Any, format: str, attributes: dict[str
     return HitsWriter(target, attributes, predicted=simulator.model.predicts)
 
 
-def _simulate_event(simulator: Simulator, segments: Segments, run: Run, writer: HitsWriter | PacketsWriter) -> Summary:
-    """Simulate one event, and write it."""
-    batch = simulator.prepare(segments, run.parameters, vary=())
-    hits = simulator.hits(batch, run.parameters, seed=run.seed).numpy()
-    truth = None
-    if run.truth:
-        pairs = truth_fractions(simulator, batch, run.parameters, hits)
-        truth = np.zeros(len(pairs.hit), dtype=TRUTH_FIELDS)
-        truth["hit"], truth["fraction"] = pairs.hit, pairs.fraction
-        truth["event"], truth["segment_id"] = (column[pairs.segment] for column in (segments.event, segments.segment))
-    writer.append(hits, truth, start=float(segments.t.min()))
+def _write(
+    simulator: Simulator,
+    segments: Segments,
+    batch: Batch,
+    hits: np.ndarray,
+    run: Run,
+    writer: HitsWriter | PacketsWriter,
+) -> Summary:
+    """Write the hits of a batch, event by event, in the order in which the segments name them first."""
+    truth = _truth(simulator, segments, batch, hits, run) if run.truth else None
+    events, first = np.unique(segments.event, return_index=True)
+    start = np.full(len(events), np.inf)
+    np.minimum.at(start, np.searchsorted(events, segments.event), segments.t)
+    for number in np.argsort(first):
+        own = _rows(hits["event"], events[number])
+        behind = None
+        if truth is not None:
+            behind = truth[slice(*np.searchsorted(truth["hit"], (own.start, own.stop)))].copy()
+            behind["hit"] -= own.start
+        writer.append(hits[own], behind, start=float(start[number]))
     pixels = len(batch.all_pixels().event)
-    return Summary(1, len(segments.dE), float(lengths(segments).sum()), pixels, len(hits), 0, 0.0)
+    return Summary(len(events), len(segments.dE), float(lengths(segments).sum()), pixels, len(hits), 0, 0.0)
 
 
-def one_by_one(segments: Segments) -> Iterator[Segments]:
-    """The events of some segments, in the order of their first appearance."""
-    _, first, number = np.unique(segments.event, return_index=True, return_inverse=True)
-    order = np.argsort(first[number], kind="stable")
-    borders = np.flatnonzero(np.diff(segments.event[order])) + 1
-    for begin, end in pairwise((0, *borders.tolist(), len(order))):
-        yield segments.select(order[begin:end])
+def _rows(event: np.ndarray, number: int) -> slice:
+    """Where an event is among hits, which are sorted."""
+    return slice(*np.searchsorted(event, (number, number + 1)).tolist())
+
+
+def _truth(simulator: Simulator, segments: Segments, batch: Batch, hits: np.ndarray, run: Run) -> np.ndarray:
+    """The segments behind each hit, by hit: TRUTH_FIELDS."""
+    pairs = truth_fractions(simulator, batch, run.parameters, hits)
+    truth = np.zeros(len(pairs.hit), dtype=TRUTH_FIELDS)
+    truth["hit"], truth["fraction"] = pairs.hit, pairs.fraction
+    truth["event"], truth["segment_id"] = (column[pairs.segment] for column in (segments.event, segments.segment))
+    return truth
 
 
 def describe_run(simulator: Simulator, source: Any, run: Run) -> dict[str, Any]:

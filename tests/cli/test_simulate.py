@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import larndsim
-from larndsim.cli import main, simulate
+from larndsim.cli import main, simulate, streaming
 from larndsim.cli.program import run_program
 from larndsim.detector.channel_files import unique_ids_of
 from larndsim.io import read_hits, read_hits_info, read_hits_truth, read_packets
@@ -52,12 +52,31 @@ def test_the_same_command_gives_the_same_hits(tmp_path, segments_file, hits_file
         assert not np.array_equal(read_hits(again)["adc"], read_hits(hits_file)["adc"])
 
 
+def check_same(found, expected):
+    """The same hits, the last bits of their charge (and what depends on it smoothly) aside."""
+    for name in ("event", "plane", "ix", "iy", "order", "tick", "adc"):
+        np.testing.assert_array_equal(found[name], expected[name])
+    for name in ("x", "y", "z", "charge"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
+
+
 def test_memory_and_selection_change_nothing(tmp_path, segments_file, hits_file):
     some = tmp_path / "some.h5"
     assert run(segments_file, some, "--backend", "numpy", "--seed", 3, "--memory", "700MB") == 0
-    np.testing.assert_array_equal(read_hits(some), read_hits(hits_file))
+    check_same(read_hits(some), read_hits(hits_file))
     assert run(segments_file, some, "--backend", "numpy", "--seed", 3, "--events", "1:2") == 0
-    np.testing.assert_array_equal(read_hits(some), read_hits(hits_file, events=[1]))
+    check_same(read_hits(some), read_hits(hits_file, events=[1]))
+
+
+def test_one_event_after_the_other_gives_the_same(tmp_path, segments_file, hits_file, monkeypatch):
+    monkeypatch.setattr(streaming, "AT_ONCE", 1)
+    some = tmp_path / "some.h5"
+    assert run(segments_file, some, "--backend", "numpy", "--seed", 3) == 0
+    check_same(read_hits(some), read_hits(hits_file))
+    one, other = read_hits_truth(some), read_hits_truth(hits_file)
+    for name in ("hit", "event", "segment_id"):
+        np.testing.assert_array_equal(one[name], other[name])
+    np.testing.assert_allclose(one["fraction"], other["fraction"], rtol=1e-5)
 
 
 def test_truth_sums_to_one_and_names_segments_of_the_file(segments_file, hits_file):
@@ -83,7 +102,7 @@ def test_attributes_allow_to_repeat_the_run(hits_file, segments_file):
 def test_the_library_gives_the_same(segments_file, hits_file):
     simulator = larndsim.Simulator("module0", backend="numpy", electronics="clocked")
     hits = simulator(larndsim.read_segments(segments_file, events=[2]), seed=3).numpy()
-    np.testing.assert_array_equal(hits, read_hits(hits_file, events=[2]))
+    check_same(hits, read_hits(hits_file, events=[2]))
 
 
 def test_packets(tmp_path, segments_file, hits_file, capsys):
@@ -339,7 +358,8 @@ def test_expected_hits(tmp_path, segments_file, capsys):
     assert run(segments_file, out, "--backend", "numpy", "--electronics", "expected") == 0
     simulator = larndsim.Simulator("module0", backend="numpy", electronics="expected")
     hits, known = read_hits(out, events=[2]), simulator(larndsim.read_segments(segments_file, events=[2])).numpy()
-    np.testing.assert_array_equal(hits, known)
+    for name in known.dtype.names:
+        np.testing.assert_allclose(hits[name], known[name], rtol=1e-4, err_msg=name)
     assert hits.dtype.names[-3:] == ("probability", "tick_spread", "charge_spread")
     assert 0.5 < hits["probability"].max() < 1.0 + 1e-5 and hits["charge_spread"].min() > 0
     assert read_hits_info(out)["electronics"] == "expected"
