@@ -93,9 +93,10 @@ def _check_column(name: str, column: np.ndarray, shape: tuple[int, ...]) -> None
         raise ArgumentError(argument, f"lie within {most:g} {unit} of zero", f"it is {column[row]:g} in row {row}")
 
 
-def limits_of_plan(nominal: Parameters, vary: Iterable[str] | None, simulator: Any) -> np.ndarray:
+def limits_of_plan(parameters: Parameters | None, vary: Iterable[str] | None, simulator: Any) -> np.ndarray:
     """Lowest and highest value of each parameter that a plan holds for. Axes: (parameter, [low, high])."""
     check_pitch(simulator.detector.geometry.pitch)
+    nominal, _ = checked_parameters(parameters, None, simulator)
     if vary is None:  # shifts would cost two to four times as much, whether they are wanted or not
         vary = (name for name in Parameters._fields if name not in SHIFTS)
     vary = (vary,) if isinstance(vary, str) else tuple(vary)
@@ -232,3 +233,19 @@ def _check_number(name: str, value: float, low: float, high: float) -> None:
             remedy = "Prepare the batch with `parameters` or the detector's `bounds` nearer to it."
         must += ", which this batch was planned for"
         raise ArgumentError(name, must, f"it is {value:g}", remedy)
+
+
+def check_seed(seed: int | None, parameters: Parameters | None, simulator: Any) -> None:
+    """Refuse noise where the model integrates it over; and parameters that it would depend on in secret."""
+    if simulator.model.predicts and seed is not None:
+        must = f"be left out with electronics {simulator.electronics}, which integrate all noise over"
+        raise ArgumentError("seed", must, f"it is {seed}", "Use electronics clocked for noise of a seed.")
+    if parameters is not None:
+        check_derived(parameters, simulator, noisy=seed is not None)
+
+
+def check_predicts(simulator: Any) -> None:
+    """Refuse to expect hits with electronics that record them."""
+    if not simulator.model.predicts:
+        remedy = "Make the simulator with electronics='expected'."
+        raise ArgumentError("electronics", "be expected", f"they are {simulator.electronics}", remedy)

@@ -9,21 +9,34 @@ import os
 import secrets
 import zipfile
 import zlib
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import response
-from ..backend import cache_folder
+from ..backend import Backend, cache_folder
 from ..charge import Folded
-from ..response import FieldResponse
+from ..response import FieldResponse, Sampling
 from . import folding
-from .folding import folded_response
+from .folding import Resolution, folded_response
 
 # What a file that is damaged, or is another than it should be, makes its reader raise.
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def responses_on(
+    backend: Backend, response: FieldResponse, sampling: Sampling, accuracy: float
+) -> Callable[[float, Resolution], Folded]:
+    """The response folded for a pitch and a resolution, on the device: once for each."""
+
+    @cache
+    def folded(pitch: float, resolution: Resolution) -> Folded:
+        return backend.put(kept_response(response, pitch, resolution, sampling, accuracy))
+
+    return folded
 
 
 @lru_cache(maxsize=32)

@@ -30,12 +30,12 @@ class Recorder(NamedTuple):
     slope: Any  # cm per tick, how z follows from the drift time
 
 
-def recorder_of(pixels: Pixels, maps: Channel, detector: Detector) -> Recorder:
+def recorder_of(pixels: Pixels, channels: Channel, detector: Detector) -> Recorder:
     """What stands behind some pixels."""
     geometry, plane = detector.geometry, pixels.plane
     velocity = np.broadcast_to(detector.vdrift_static, (int(geometry.module.max()) + 1,))[geometry.module[plane]]
     slope = -geometry.direction[plane] * velocity * detector.electronics.clock
-    channel = channels_of(maps, pixels)
+    channel = channels_of(channels, pixels)
     return Recorder(channel, tuner_of(channel, plane, detector), geometry.anode_z[plane], slope)
 
 

@@ -19,7 +19,7 @@ from ..electronics.chip import Blocks, Cycle
 from ..electronics.likelihood import Likelihood
 from ..electronics.models import MODELS
 from ..electronics.tuning import separated, settings_now, tuned
-from .recorded import Recorded, known_signals, likelihood_of, log_probabilities
+from .recorded import Recorded, chips_of, known_signals, likelihood_of, log_probabilities, recorded_of
 from .recording import blocks_of, noise_of, recorded, settings_of, widths_of
 
 
@@ -35,7 +35,7 @@ class Runner:
         chain: Callable[..., Signal],
         physics: Any,
     ) -> None:
-        self.backend, self.detector, self.model = backend, detector, MODELS[model]
+        self.backend, self.detector, self.channels, self.model = backend, detector, channels, MODELS[model]
         self.settings = settings_of(detector, channels)
         self.sampling = physics.sampling
         self._signal = backend.compile(chain, (3,), physics=physics)
@@ -54,10 +54,15 @@ class Runner:
         found = dict(zip(names, columns, strict=True))
         return found | {"mask": self.backend.as_mask(found["mask"])}
 
-    def log_likelihood(self, batch: Batch, tables: list[Recorded], parameters: Parameters) -> list[Any]:
+    def log_likelihood(self, batch: Batch, tables: list[np.ndarray], parameters: Parameters) -> tuple[Any, ...]:
         """The logarithm of the probability of each table of hits. Axis: (pixel,)."""
-        parts = self._each_part(partial(self._likelihood_of_part, tables), batch, parameters)
-        return [self._joined([*column]) for column in zip(*parts, strict=True)] or [self._joined([])] * len(tables)
+        pixels, settings = batch.all_pixels(), self._settings(parameters)
+        behind = chips_of(pixels, self.channels, self.detector, settings)
+        recorded = [recorded_of(each, pixels, *behind, settings) for each in tables]
+        parts = self._each_part(partial(self._likelihood_of_part, recorded), batch, parameters)
+        return tuple(self._joined([*column]) for column in zip(*parts, strict=True)) or (self._joined([]),) * len(
+            tables
+        )
 
     def _joined(self, parts: list[Any]) -> Any:
         if not parts:

@@ -42,7 +42,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # what runs them
     "engine": FOUNDATION | {"charge", "drifting", "electronics", "pixelization"},
     "derivatives": FOUNDATION,
-    "simulation": FOUNDATION | {"charge", "drifting", "electronics", "engine", "quenching", "truth"},
+    "chain": FOUNDATION | {"charge", "drifting", "engine", "quenching"},
+    "simulation": FOUNDATION | {"chain", "electronics", "engine", "quenching", "truth"},
     # what surrounds them
     "generate": FOUNDATION,
     "io": FOUNDATION,
