@@ -31,7 +31,7 @@ FORMATS = ("hits", "packets")
 BASE = 0.6e9  # bytes: Python and a framework
 LEAST = 1e8  # bytes, beside that: for what is simulated at once
 PER_SEGMENT = 3e5  # bytes: the plan and the waveforms, for long segments
-AT_ONCE = 1000  # segments: larger batches are hardly faster (`python -m benchmarks scaling`)
+AT_ONCE = 1000  # segments: enough for calls to cost little, few enough to be written while the next ones are simulated
 
 
 class Run(NamedTuple):

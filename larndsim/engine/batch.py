@@ -58,7 +58,7 @@ def make_batch(
     fixed = Fixed(
         members=tuple(members),
         limits=limits,
-        padding=_padding(chunks, planned, ranges),
+        padding=_padding(chunks, ranges),
         pixels=everyone,
         slots=slots_of(everyone, detector),
         ticks=_window(planned, ranges),
@@ -106,7 +106,7 @@ def _window(plan: Plan, ranges: Ranges) -> int:
     return ranges.sampling.block * int(np.ceil(longest / ranges.sampling.block)) + ranges.sampling.span
 
 
-def _padding(chunks: list[Planned], plan: Plan, ranges: Ranges) -> float:
+def _padding(chunks: list[Planned], ranges: Ranges) -> float:
     """Share of the nodes that are padding, or resolved more finely than they ask, by their work."""
     stacks = [pair for each in chunks for pair in zip(each.levels, each.chunk.stacks, strict=True)]
     done = sum(asked_work(level, ranges) * stack.weight[stack.wanted].size for level, stack in stacks)
