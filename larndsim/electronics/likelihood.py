@@ -23,11 +23,10 @@ from .chip import Cycle
 from .passage import FAR, OPEN, REACH, Attempts, Grid, Slopes, attempt_probabilities
 from .renewal import NEVER, SURE, Noise, Padded, Pieces, Quadrature, Seen, Ticks, all_attempts, levels
 
-SHORTEST, RATIO = (
-    32,
-    8,
-)  # ticks that attempts are padded to, where shapes are compiled: few lengths, each so much longer
+SHORTEST, RATIO = 32, 4  # ticks that attempts are padded to, where shapes are compiled: few lengths, so much longer each
 NUMBERS = 2**18  # of a chunk: they stay in the caches of a processor
+COMPILED_NUMBERS = 2**17  # of one whose shape is compiled, which has rows to spare
+EVEN = 8  # nodes: what a processor computes at once
 OPEN_END = 1e9  # electrons: stands for the open ends of the ADC
 IMPOSSIBLE = -1e30  # the logarithm of a probability of zero
 WORD_POINTS = 12  # of the integral over the charges of a word, at least
@@ -81,8 +80,8 @@ def grid_of(noise: Noise, q: Quadrature, words: float = 0.0) -> Grid:
     `words`: the `widest_word`, which decides how many points there are in each.
     """
     finest = float((noise.uncorrelated / np.maximum(noise.reset, 1e-9)).min(initial=np.inf))
-    half = int(np.ceil(q.reach / min(q.step, q.fine * finest)))
-    nodes = q.reach / half * np.arange(-half, half + 1)
+    count = EVEN * int(np.ceil(2.0 * q.reach / min(q.step, q.fine * finest) / EVEN))
+    nodes = q.reach / count * (2.0 * np.arange(count) + 1.0 - count)
     log_weights = -0.5 * nodes**2 - np.log(np.exp(-0.5 * nodes**2).sum())
     points = WORD_POINTS
     while points < POINTS_PER_WIDTH * words:
@@ -253,7 +252,7 @@ def _shape(lengths: np.ndarray, nodes: int, points: int, compiled: bool) -> tupl
         length = SHORTEST
         while length < lengths[0]:
             length *= RATIO
-        rows = max(NUMBERS // RATIO // (max(length, points) * nodes), 1)
+        rows = max(COMPILED_NUMBERS // (max(length, points) * nodes), 1)
         return length, min(int(np.searchsorted(lengths, length, side="right")), rows), rows
     total = np.maximum(lengths, points) * np.arange(1, len(lengths) + 1) * nodes
     count = max(int(np.searchsorted(total, NUMBERS, side="right")), 1)
