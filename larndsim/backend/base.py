@@ -142,10 +142,6 @@ class Backend(ABC):
         """What a `Derived` makes of native arrays, and arrays of NumPy, which do not move."""
         return native(partial(with_derivative, derived))(*map(self.asarray, arrays))
 
-    def on_host(self, function: Callable[..., Any], *trees: Any) -> Any:
-        """A function of EagerPy trees that says where things are: no derivative passes through."""
-        return native(function)(*map_leaves(lambda leaf: leaf if isinstance(leaf, int) else self.asarray(leaf), trees))
-
     def sums(self, values: Any, count: int) -> Any:
         """Sums of so many native values (n,) at a time."""
         return values.reshape((-1, count)).sum(1)
@@ -157,10 +153,6 @@ class Backend(ABC):
     @abstractmethod
     def gathered(self, table: Any, index: Any) -> Any:
         """Rows of a native `table` at an `index`."""
-
-    @abstractmethod
-    def picked(self, values: Any, index: Any, real: Any) -> Any:
-        """Elements of native `values`, seen as flat, at an `index` of any shape; zero where it is not `real`."""
 
     @abstractmethod
     def columns(self, parts: list[Any], rows: list[np.ndarray]) -> tuple[Any, ...]:

@@ -23,7 +23,7 @@ from .chip import Cycle
 from .passage import FAR, OPEN, REACH, Attempts, Grid, Slopes, attempt_probabilities
 from .renewal import NEVER, SURE, Noise, Padded, Pieces, Quadrature, Seen, Ticks, all_attempts, levels
 
-SHORTEST, RATIO = 32, 4  # ticks that attempts are padded to, where shapes are compiled: few lengths, so much longer each
+SHORTEST, RATIO = 32, 4  # ticks that attempts are padded to where shapes are compiled: few lengths, far apart
 NUMBERS = 2**18  # of a chunk: they stay in the caches of a processor
 COMPILED_NUMBERS = 2**17  # of one whose shape is compiled, which has rows to spare
 EVEN = 8  # nodes: what a processor computes at once

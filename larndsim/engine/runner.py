@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import eagerpy as ep
 import numpy as np
 
 from ..backend import Backend
-from ..backend.operations import to_integer
 from ..charge import Signal, segment_lines
 from ..data.batch import Batch, Members, Part
 from ..data.hits import RECORDED
@@ -21,6 +19,7 @@ from ..electronics.models import MODELS
 from ..electronics.tuning import separated, settings_now, tuned
 from .recorded import Recorded, chips_of, known_signals, likelihood_of, log_probabilities, recorded_of
 from .recording import blocks_of, noise_of, recorded, settings_of, widths_of
+from .windows import on_windows
 
 
 class Runner:
@@ -89,9 +88,9 @@ class Runner:
     def _charge_of_part(self, ticks: int, members: Members, part: Part, lines: Any, parameters: Parameters) -> Any:
         def of_chunk(number: int, lines: Any, physical: Any) -> Any:
             signal, member = self._seen(part, number, lines, physical), members.chunks[number]
-            first = (np.rint(member.padded.start / self.sampling.tick) - member.padded.reference).astype(np.int32)
-            places = signal.start, member.blocks, first, self.sampling.block, ticks
-            return self.backend.picked(signal.charge, *self.backend.on_host(_window_index, *places))
+            begins = np.rint(member.padded.start / self.sampling.tick) - member.padded.reference
+            places = begins.astype(np.int32), member.blocks.first, member.blocks.ticks
+            return self.backend.derived(on_windows(ticks), signal.charge, signal.start, *places)
 
         functions = [partial(of_chunk, number) for number in range(len(part.chunks))]
         windows = self.backend.each(functions, lines, separated(parameters)[0])
@@ -173,12 +172,3 @@ class Runner:
     def _settings(self, parameters: Parameters) -> Any:
         """The electronics as the parameters have them now."""
         return settings_now(self.detector.electronics, parameters, self.backend)
-
-
-def _window_index(start: Any, blocks: Blocks, first: Any, length: int, ticks: int) -> tuple[Any, Any]:
-    """Where each tick of the fixed windows, from `first` (pixel,) on, is in the waveforms, and whether it is there.
-
-    A pixel has seen nothing before its signal starts, and its total after it ends. Axes: (pixel, tick).
-    """
-    column = ep.expand_dims(first - to_integer(start), 1) + ep.expand_dims(ep.arange(start, ticks), 0)
-    return blocks.places(column, length), column >= 0

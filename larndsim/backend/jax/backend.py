@@ -139,11 +139,6 @@ class JAXBackend(Backend):
 
         return hosted([*movers], [self.asarray(value.numpy())], jvp, vjp)[0]
 
-    def on_host(self, function: Callable[..., Any], *trees: Any) -> Any:
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves(trees)):
-            return native(function)(*map_leaves(lambda x: x if isinstance(x, int) else jax.numpy.asarray(x), trees))
-        return unwrap(function(*map_leaves(lambda x: x if isinstance(x, int) else ep.astensor(known(x)), trees)))
-
     def sums(self, values: Any, count: int) -> Any:
         if isinstance(values, jax.core.Tracer):
             return values.reshape((-1, count)).sum(1)
@@ -168,21 +163,6 @@ class JAXBackend(Backend):
             return [found]
 
         return hosted([table], [array[rows]], lambda steps: [steps[0][:, rows]], vjp)[0]
-
-    def picked(self, values: Any, index: Any, real: Any) -> Any:
-        if isinstance(values, jax.core.Tracer):
-            return jax.numpy.where(real, jax.numpy.take(values.ravel(), index, mode="clip"), 0)
-        places, there, array = known(index), known(real), known(values)
-
-        def jvp(steps: list[np.ndarray]) -> list[np.ndarray]:
-            return [np.where(there, steps[0].reshape(len(steps[0]), -1)[:, places], 0)]
-
-        def vjp(slopes: list[np.ndarray]) -> list[np.ndarray]:
-            weights = np.where(there, slopes[0], 0).ravel()
-            return [np.bincount(places.ravel(), weights, array.size).astype(array.dtype).reshape(array.shape)]
-
-        found = self.asarray(np.where(there, array.ravel()[places], 0))
-        return hosted([values], [found], jvp, vjp)[0]
 
     def columns(self, parts: list[Any], rows: list[np.ndarray]) -> tuple[Any, ...]:
         if any(isinstance(part, jax.core.Tracer) for part in parts):

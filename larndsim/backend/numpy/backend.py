@@ -35,9 +35,6 @@ class NumPyBackend(Backend):
     def gathered(self, table: Any, index: Any) -> np.ndarray:
         return table[index]
 
-    def picked(self, values: Any, index: Any, real: Any) -> np.ndarray:
-        return np.where(real, values.reshape(-1)[index], 0)
-
     def columns(self, parts: list[Any], rows: list[np.ndarray]) -> tuple[Any, ...]:
         whole = self.rows(parts, rows)
         return tuple(whole.reshape(-1, whole.shape[2]).T)

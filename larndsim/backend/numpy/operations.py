@@ -41,7 +41,7 @@ def add_windows(values: Any, first: Any, size: int) -> Any:
 
 
 def windows(values: Any, first: Any, width: int) -> Any:
-    return values[first[:, None] + np.arange(width)]
+    return np.moveaxis(np.lib.stride_tricks.sliding_window_view(values, width, axis=0)[first], 1, 2)
 
 
 def least(values: Any, owner: Any, count: int, otherwise: float) -> Any:

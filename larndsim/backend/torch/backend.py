@@ -105,9 +105,6 @@ class TorchBackend(Backend):
     def gathered(self, table: Any, index: Any) -> torch.Tensor:
         return table.index_select(0, index)
 
-    def picked(self, values: Any, index: Any, real: Any) -> torch.Tensor:
-        return values.reshape(-1)[index] * real.to(values.dtype)
-
     def columns(self, parts: list[Any], rows: list[np.ndarray]) -> tuple[Any, ...]:
         whole = self.rows(parts, rows)
         return whole.reshape(-1, whole.shape[2]).unbind(1)
