@@ -26,7 +26,7 @@ from .renewal import NEVER, SURE, Noise, Padded, Pieces, Quadrature, Seen, Ticks
 SHORTEST, RATIO = 32, 4  # ticks that attempts are padded to where shapes are compiled: few lengths, far apart
 NUMBERS = 2**18  # of a chunk: they stay in the caches of a processor
 COMPILED_NUMBERS = 2**17  # of one whose shape is compiled, which has rows to spare
-EVEN = 8  # nodes: what a processor computes at once
+LANES = 8  # numbers that a processor computes at once: the nodes come in so many
 OPEN_END = 1e9  # electrons: stands for the open ends of the ADC
 IMPOSSIBLE = -1e30  # the logarithm of a probability of zero
 WORD_POINTS = 12  # of the integral over the charges of a word, at least
@@ -80,8 +80,8 @@ def grid_of(noise: Noise, q: Quadrature, words: float = 0.0) -> Grid:
     `words`: the `widest_word`, which decides how many points there are in each.
     """
     finest = float((noise.uncorrelated / np.maximum(noise.reset, 1e-9)).min(initial=np.inf))
-    count = EVEN * int(np.ceil(2.0 * q.reach / min(q.step, q.fine * finest) / EVEN))
-    nodes = q.reach / count * (2.0 * np.arange(count) + 1.0 - count)
+    count = LANES * int(np.ceil(2.0 * q.reach / min(q.step, q.fine * finest) / LANES))
+    nodes = q.reach * ((2.0 * np.arange(count) + 1.0) / count - 1.0)  # the middles of equal steps
     log_weights = -0.5 * nodes**2 - np.log(np.exp(-0.5 * nodes**2).sum())
     points = WORD_POINTS
     while points < POINTS_PER_WIDTH * words:
