@@ -17,8 +17,8 @@ import pytest
 
 from larndsim.backend import DIFFERENTIABLE, get_backend, installed
 from larndsim.errors import ArgumentError
+from tests.samples import find
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}  # relative, between two ways to compute the same
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -61,16 +61,16 @@ def finds_gpu(name: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Callable[[str], Path]:
-    """The path of a sample file, by its name under the sample folder; skips the test where it is not there."""
+def sample_file() -> Callable[[str], Path]:
+    """The path of a sample file, by its name: one of our own, or one that users have; skips where it is not there."""
 
-    def find(name: str) -> Path:
-        path = SHARED / name
-        if not path.is_file():
+    def found(name: str) -> Path:
+        path = find(name)
+        if path is None:
             pytest.skip(f"sample file {name} is not present")
         return path
 
-    return find
+    return found
 
 
 @pytest.fixture(params=sorted(TOLERANCE))

@@ -11,13 +11,18 @@ import larndsim
 from larndsim.cli import main
 
 
+def write_muons(path: Path, detector: larndsim.Detector) -> None:
+    """The first twelve segments of three muons."""
+    segments = larndsim.generate("muons", n=3, seed=1, detector=detector)
+    first = np.searchsorted(segments.event, segments.event)  # of its event
+    larndsim.write_segments(path, segments.select(np.arange(len(segments.event)) - first < 12))
+
+
 @pytest.fixture(scope="session")
 def segments_file(tmp_path_factory) -> Path:
     """The beginning of three muons."""
     path = tmp_path_factory.mktemp("segments") / "muons.h5"
-    segments = larndsim.generate("muons", n=3, seed=1)
-    first = np.searchsorted(segments.event, segments.event)  # of its event
-    larndsim.write_segments(path, segments.select(np.arange(len(segments.event)) - first < 12))
+    write_muons(path, larndsim.load_detector())
     return path
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from larndsim.cli import info, main
+from tests.samples import present
 
 
 def lines(capsys) -> dict[str, str]:
@@ -53,10 +54,16 @@ def test_packets(segments_file, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("module0_predecessor.yaml", "detector"), ("multi_tile_layout-2.4.16.yaml", "pixel layout")]
+    ("name", "kind"),
+    present(
+        ("small_predecessor.yaml", "detector"),
+        ("small_layout-2.4.16.yaml", "pixel layout"),
+        ("module0_predecessor.yaml", "detector"),
+        ("multi_tile_layout-2.4.16.yaml", "pixel layout"),
+    ),
 )
-def test_yaml(name, kind, shared_data, capsys):
-    assert main(["info", str(shared_data(f"detectors/{name}"))]) == 0
+def test_yaml(name, kind, sample_file, capsys):
+    assert main(["info", str(sample_file(name))]) == 0
     assert lines(capsys)[""].endswith(f": {kind}")
 
 

@@ -9,28 +9,37 @@ import numpy as np
 import pytest
 import yaml
 
+import larndsim
 from larndsim.cli import main
 from larndsim.io import read_hits, read_hits_truth
+from tests.cli.conftest import write_muons
 from tests.detector.test_readout import readout_twin
+from tests.samples import present
 
 hdf5format = pytest.importorskip("larpix.format.hdf5format", reason="larpix-control is not installed")
 
-LAYOUT = "detectors/multi_tile_layout-2.4.16.yaml"
+
+@pytest.fixture(scope="module", params=present("small_layout-2.4.16.yaml", "multi_tile_layout-2.4.16.yaml"))
+def layout_file(request, sample_file):
+    """A layout whose tiles are mounted in two ways."""
+    return sample_file(request.param)
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory, segments_file, shared_data):
-    """The same events as hits and as packets, with tiles that are mounted in two ways."""
+def simulated(tmp_path_factory, layout_file):
+    """The same events as hits and as packets."""
     folder = tmp_path_factory.mktemp("packets")
-    options = ["--backend", "numpy", "--seed", "3", "--layout", str(shared_data(LAYOUT))]
+    write_muons(folder / "muons.h5", larndsim.load_detector("module0", layout_file))
+    options = ["--backend", "numpy", "--seed", "3", "--layout", str(layout_file)]
     for kind in ("hits", "packets"):
-        assert main(["simulate", str(segments_file), str(folder / f"{kind}.h5"), "--format", kind, *options]) == 0
+        words = ["--format", kind, *options]
+        assert main(["simulate", str(folder / "muons.h5"), str(folder / f"{kind}.h5"), *words]) == 0
     return folder / "hits.h5", folder / "packets.h5"
 
 
-def test_every_hit_is_a_packet_with_the_address_of_the_layout(simulated, shared_data):
+def test_every_hit_is_a_packet_with_the_address_of_the_layout(simulated, layout_file):
     hits_path, packets_path = simulated
-    layout = yaml.load(shared_data(LAYOUT).read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    layout = yaml.load(layout_file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     address = readout_twin(layout, [1, 2])
     expected = [
         (*address[hit["plane"], hit["ix"], hit["iy"]], int(hit["tick"]) % 2**31, int(hit["adc"]))

@@ -1,4 +1,4 @@
-"""Sample files, where they are present, and small files of our own."""
+"""Files that a test writes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-DETECTORS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "detectors"
-
-
-@pytest.fixture(scope="session")
-def sample() -> Callable[[str], Path]:
-    """The path of a sample file, by name."""
-
-    def find(name: str) -> Path:
-        if not (DETECTORS / name).is_file():
-            pytest.skip(f"sample file {name} is not present")
-        return DETECTORS / name
-
-    return find
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from larndsim.detector import (
 )
 from larndsim.detector.channel_files import unique_ids_of
 from larndsim.errors import ArgumentError
+from tests.samples import present
 
 COULOMB = 1.602176634e-19
 
@@ -51,9 +52,17 @@ def test_coulombs_become_electrons(detector, save):
     assert never[1, 1, 1] == 999999.0
 
 
-def test_sample_thresholds(detector, sample):
-    table = load_channel_values(sample("module0-fake_thresholds-6ke.npz"), detector)
-    assert table.mean() == pytest.approx(5884, abs=1)
+@pytest.mark.parametrize(
+    ("name", "layout", "mean"),
+    [
+        ("small_thresholds.npz", "small_layout-2.4.16.yaml", 5882),
+        ("module0-fake_thresholds-6ke.npz", None, 5884),
+    ],
+)
+def test_sample_thresholds(sample_file, name, layout, mean):
+    detector = load_detector("module0", layout and sample_file(layout))
+    table = load_channel_values(sample_file(name), detector)
+    assert table.mean() == pytest.approx(mean, abs=1)
     assert 3000 < table.min() < table.max() < 9000
 
 
@@ -80,9 +89,15 @@ def test_refused_channel_values(detector, save, tmp_path):
         load_channel_values(tmp_path / "objects.npz", detector)
 
 
-def test_mixed_planes_have_no_common_keys(sample, save):
-    coarse, fine = sample("multi_tile_layout-2.4.16.yaml"), sample("multi_tile_layout-2.5.16.yaml")
-    mixed = load_detector(sample("2x2_dune.yaml"), [coarse, coarse, fine, coarse])
+@pytest.mark.parametrize(
+    ("source", "coarse", "fine"),
+    present(
+        ("small_2x2.yaml", "small_layout-2.4.16.yaml", "small_layout-2.5.16.yaml"),
+        ("2x2_dune.yaml", "multi_tile_layout-2.4.16.yaml", "multi_tile_layout-2.5.16.yaml"),
+    ),
+)
+def test_mixed_planes_have_no_common_keys(sample_file, save, source, coarse, fine):
+    mixed = load_detector(sample_file(source), [sample_file(name) for name in (coarse, coarse, fine, coarse)])
     with pytest.raises(ArgumentError, match="must go with a detector whose planes are alike"):
         load_channel_values(save(keys=[0], values=[1.0]), mixed)
 
@@ -98,16 +113,22 @@ def test_bad_channels(detector, write):
     assert not load_bad_channels(write("{}", "bad.json"), detector).any()
 
 
-def test_sample_bad_channels(sample):
-    layout = sample("multi_tile_layout-2.2.16.yaml")
-    detector = load_detector(sample("module0_predecessor.yaml"), layout)
-    path = sample("module0_bad_channels.json")
+@pytest.mark.parametrize(
+    ("source", "layout", "name", "total"),
+    [
+        ("small_predecessor.yaml", "small_layout-2.2.16.yaml", "small_bad_channels.json", 58),
+        ("module0_predecessor.yaml", "multi_tile_layout-2.2.16.yaml", "module0_bad_channels.json", 5391),
+    ],
+)
+def test_sample_bad_channels(sample_file, source, layout, name, total):
+    detector = load_detector(sample_file(source), sample_file(layout))
+    path = sample_file(name)
     off = load_bad_channels(path, detector)
     r, bad = detector.readout, json.loads(path.read_text())
-    for plane, ix, iy in np.random.default_rng(1).integers(0, [2, 140, 280], size=(2000, 3)):
+    for plane, ix, iy in np.random.default_rng(1).integers(0, off.shape, size=(2000, 3)):
         key = f"{r.io_group[plane, ix, iy]}-{r.io_channel[plane, ix, iy]}-{r.chip[plane, ix, iy]}"
         assert off[plane, ix, iy] == (r.channel[plane, ix, iy] in bad.get(key, []))
-    assert off.sum() == 5391
+    assert off.sum() == total
 
 
 @pytest.mark.parametrize(
@@ -194,9 +215,16 @@ def test_pedestals_and_references_by_unique_id(detector, write, variant):
     np.testing.assert_array_equal(v_cm, v["c"])
 
 
-def test_real_layouts_have_channels_of_their_own(sample, write):
+@pytest.mark.parametrize(
+    ("source", "layout"),
+    present(
+        ("small_predecessor.yaml", "small_layout-2.2.16.yaml"),
+        ("module0_predecessor.yaml", "multi_tile_layout-2.2.16.yaml"),
+    ),
+)
+def test_real_layouts_have_channels_of_their_own(sample_file, write, source, layout):
     """Pixels that no channel reads keep the detector's values, and no file has to name them."""
-    detector = load_detector(sample("module0_predecessor.yaml"), sample("multi_tile_layout-2.2.16.yaml"))
+    detector = load_detector(sample_file(source), sample_file(layout))
     ids = unique_ids_of(detector)
     wired = ids >= 0
     assert (~wired).sum() > 0 and len(np.unique(ids[wired])) == wired.sum()

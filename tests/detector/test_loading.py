@@ -10,16 +10,30 @@ import pytest
 
 from larndsim.detector import Electronics, Parameters, drift_velocity, load_detector
 from larndsim.errors import ArgumentError
+from tests.samples import present
 
 FOUR_MODULES = "tpc_offsets: [[33.5, 0, 33.5], [33.5, 0, -33.5], [-33.5, 0, 33.5], [-33.5, 0, -33.5]]\n"
 
 
-def layout(version):
-    return f"multi_tile_layout-{version}.yaml"
+# Of the small module and of module 0: pixels of a plane along x and y, of each layout.
+PIXELS = {
+    "small_layout-2.2.16.yaml": (28, 28),
+    "small_layout-2.4.16.yaml": (28, 28),
+    "small_layout-2.4.16_v4.yaml": (28, 28),
+    "small_layout-2.5.16.yaml": (32, 32),
+    "multi_tile_layout-2.2.16.yaml": (140, 280),
+    "multi_tile_layout-2.4.16.yaml": (140, 280),
+    "multi_tile_layout-2.4.16_v4.yaml": (140, 280),
+    "multi_tile_layout-2.5.16.yaml": (160, 320),
+}
 
 
-def test_predecessor_equals_builtin(sample):
-    ours, theirs = load_detector(), load_detector(sample("module0_predecessor.yaml"), sample(layout("2.2.16")))
+@pytest.mark.parametrize(
+    ("source", "layout"),
+    [("small_predecessor.yaml", None), ("module0_predecessor.yaml", "multi_tile_layout-2.2.16.yaml")],
+)
+def test_predecessor_equals_builtin(sample_file, source, layout):
+    ours, theirs = load_detector(), load_detector(sample_file(source), layout and sample_file(layout))
     for name, column in theirs.geometry._asdict().items():
         np.testing.assert_allclose(column, getattr(ours.geometry, name), rtol=0, atol=1e-9, err_msg=name)
     assert theirs.parameters == ours.parameters
@@ -27,50 +41,63 @@ def test_predecessor_equals_builtin(sample):
     assert theirs.vdrift_static == 0.1587
 
 
-def test_jax_dialect(sample):
-    detector = load_detector(str(sample("module0_jax.yaml")))
+@pytest.mark.parametrize("source", ["small_jax.yaml", "module0_jax.yaml"])
+def test_jax_dialect(sample_file, source):
+    detector = load_detector(str(sample_file(source)))
     assert detector.electronics == Electronics(threshold=5000.0, v_cm=284.27734375, v_ref=1282.71484375)
     np.testing.assert_allclose([detector.geometry.y_low, detector.geometry.y_high], [[-62.039] * 2, [62.039] * 2])
 
 
-def test_dune_dialect(sample):
-    detector = load_detector(sample("module0_dune.yaml"))
+@pytest.mark.parametrize("source", ["small_dune.yaml", "module0_dune.yaml"])
+def test_dune_dialect(sample_file, source):
+    detector = load_detector(sample_file(source))
     assert detector.parameters == Parameters(lifetime=2600.0, vdrift=drift_velocity(0.5, 87.17))
     np.testing.assert_allclose(detector.geometry.y_low, -83.8626)
 
 
-@pytest.mark.parametrize("source", ["module0_predecessor.yaml", "module0_jax.yaml", "module0_dune.yaml"])
-@pytest.mark.parametrize("version", ["2.2.16", "2.4.16", "2.4.16_v4", "2.5.16"])
-def test_module0_with_each_layout(sample, source, version):
-    detector = load_detector(sample(source), sample(layout(version)))
-    g = detector.geometry
-    tiny = version == "2.5.16"
-    assert g.shape == ((2, 160, 320) if tiny else (2, 140, 280))
-    np.testing.assert_allclose(g.pitch, 0.387975 if tiny else 0.4434)
+@pytest.mark.parametrize("dialect", ["predecessor", "jax", "dune"])
+@pytest.mark.parametrize("layout", PIXELS)
+def test_one_module_with_each_layout(sample_file, dialect, layout):
+    source = sample_file(f"{'small' if layout.startswith('small') else 'module0'}_{dialect}.yaml")
+    g = load_detector(source, sample_file(layout)).geometry
+    assert g.shape == (2, *PIXELS[layout])
+    np.testing.assert_allclose(g.pitch, 0.387975 if "2.5.16" in layout else 0.4434)
     np.testing.assert_array_equal(g.direction, np.sign(g.anode_z - g.cathode_z))
     assert (np.sign(g.anode_z) == g.direction).all()
     np.testing.assert_allclose(np.abs(g.cathode_z), 0.15875)
     assert np.abs(g.x_high - g.x_low - g.n_x * g.pitch).max() < 0.01
     assert np.abs(g.y_high - g.y_low - g.n_y * g.pitch).max() < 0.1
-    assert load_detector(sample(source), [sample(layout(version))]).geometry.shape == g.shape
+    assert load_detector(source, [sample_file(layout)]).geometry.shape == g.shape
 
 
-def test_anode_decides_the_direction(sample, caplog):
+@pytest.mark.parametrize(
+    ("source", "layout"),
+    [
+        ("small_dune.yaml", "small_layout-2.4.16_v4.yaml"),
+        ("module0_dune.yaml", "multi_tile_layout-2.4.16_v4.yaml"),
+    ],
+)
+def test_anode_decides_the_direction(sample_file, source, layout, caplog):
     """In this layout the first TPC is the upper one, and the layout knows its own drift length."""
-    g = load_detector(sample("module0_dune.yaml"), sample(layout("2.4.16_v4"))).geometry
+    g = load_detector(sample_file(source), sample_file(layout)).geometry
     assert g.direction.tolist() == [1.0, -1.0]
     np.testing.assert_allclose(g.anode_z, [30.58975, -30.58975])
     np.testing.assert_allclose(g.drift_length, 30.431)
     assert "the layout's is used" in caplog.text
 
 
-def test_2x2_with_one_layout_per_module(sample):
-    coarse, fine = sample(layout("2.4.16")), sample(layout("2.5.16"))
-    detector = load_detector(sample("2x2_dune.yaml"), [coarse, coarse, fine, coarse])
+@pytest.mark.parametrize(
+    ("source", "layout"),
+    [("small_2x2.yaml", "small_layout-{}.yaml"), ("2x2_dune.yaml", "multi_tile_layout-{}.yaml")],
+)
+def test_2x2_with_one_layout_per_module(sample_file, source, layout):
+    (coarse, n), (fine, n_fine) = ((name, PIXELS[name][0]) for name in map(layout.format, ("2.4.16", "2.5.16")))
+    files = [sample_file(name) for name in (coarse, coarse, fine, coarse)]
+    detector = load_detector(sample_file(source), files)
     g = detector.geometry
     assert g.module.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     np.testing.assert_allclose(g.pitch, [0.4434] * 4 + [0.387975] * 2 + [0.4434] * 2)
-    assert g.n_x.tolist() == [140] * 4 + [160] * 2 + [140] * 2
+    assert g.n_x.tolist() == [n] * 4 + [n_fine] * 2 + [n] * 2
     assert detector.electronics == Electronics(
         threshold=5000.0, v_cm=478.1, v_ref=1568.0, gain=4.522e-3, discriminator_noise=650.0, digitisation="floor"
     )
@@ -81,17 +108,24 @@ def test_2x2_with_one_layout_per_module(sample):
     assert json.loads(json.dumps(detector.describe()))["geometry"]["module"][-1] == 3
     r = detector.readout
     assert [np.unique(plane[plane >= 0]).tolist() for plane in r.io_group] == [[group] for group in range(1, 9)]
-    assert (r.chip[:4, 140:] == -1).all()
+    assert (r.chip[:4, n:] == -1).all()
     assert (r.chip[4] >= 0).all()
 
 
-def test_ndlar(sample):
-    g = load_detector(sample("ndlar-module_dune.yaml"), sample(layout("3.0.40"))).geometry
-    assert g.shape == (70, 256, 800)
-    np.testing.assert_allclose(g.anode_z[:2], [-300 - 50.4, -300 + 50.4])
-    np.testing.assert_allclose([g.x_low[0], g.x_high[0]], [465.7559 - 48.64, 465.7559 + 48.64])
-    # The tiles' y centres run from -138.8 to 134.8: not symmetric.
-    np.testing.assert_allclose([g.y_low[0], g.y_high[0]], [-60.929 - 154.0, -60.929 + 150.0])
+@pytest.mark.parametrize(
+    ("source", "layout", "shape", "z", "half", "y"),
+    [
+        # The tiles' y centres run from -2.1 to 1.7, and from -138.8 to 134.8: not symmetric.
+        ("small_ndlar.yaml", "small_layout-3.0.40.yaml", (12, 32, 20), -100, 6.08, (-4.0, 3.6)),
+        ("ndlar-module_dune.yaml", "multi_tile_layout-3.0.40.yaml", (70, 256, 800), -300, 48.64, (-154.0, 150.0)),
+    ],
+)
+def test_ndlar(sample_file, source, layout, shape, z, half, y):
+    g = load_detector(sample_file(source), sample_file(layout)).geometry
+    assert g.shape == shape
+    np.testing.assert_allclose(g.anode_z[:2], [z - 50.4, z + 50.4])
+    np.testing.assert_allclose([g.x_low[0], g.x_high[0]], [465.7559 - half, 465.7559 + half])
+    np.testing.assert_allclose([g.y_low[0], g.y_high[0]], [-60.929 + y[0], -60.929 + y[1]])
     np.testing.assert_allclose(g.x_high - g.x_low, g.n_x * g.pitch)
     np.testing.assert_allclose(g.y_high - g.y_low, g.n_y * g.pitch)
 
@@ -256,8 +290,9 @@ def test_modules_may_overlap_as_files_round(write):
         load_detector(write("tpc_offsets: [[0, 0, 0], [59, 0, 0]]"))
 
 
-def test_layouts_must_fit(write, sample):
-    path = sample(layout("2.4.16"))
+@pytest.mark.parametrize("layout", present("small_layout-2.4.16.yaml", "multi_tile_layout-2.4.16.yaml"))
+def test_layouts_must_fit(write, sample_file, layout):
+    path = sample_file(layout)
     with pytest.raises(ArgumentError, match=r"one per module \(4 in .*mine.yaml\), but 2 are given"):
         load_detector(write(FOUR_MODULES), [path, path])
     with pytest.raises(ArgumentError, match="the list is empty"):

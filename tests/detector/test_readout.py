@@ -8,7 +8,13 @@ import yaml
 
 from larndsim.detector import load_detector
 from larndsim.errors import ArgumentError
+from tests.samples import present
 
+LAYOUTS = [
+    f"{kind}-{version}.yaml"
+    for kind in ("small_layout", "multi_tile_layout")
+    for version in ("2.2.16", "2.4.16", "2.4.16_v4", "2.5.16")
+]
 TINY = {  # one module of two TPCs with two tiles each, of 2 x 3 pixels; the second tiles are turned
     "pixel_pitch": 10.0,
     "chip_channel_to_position": {11000: [0, 0], 11001: [1, 0], 11002: [0, 1], 12000: [1, 1], 12001: [0, 2]},
@@ -87,9 +93,9 @@ def test_layout_may_place_its_tpcs(tiny, write):
     np.testing.assert_allclose(detector.geometry.y_low, [-1.5, 0.5])
 
 
-@pytest.mark.parametrize("version", ["2.2.16", "2.4.16", "2.4.16_v4", "2.5.16"])
-def test_readout_equals_its_twin(sample, version):
-    path = sample(f"multi_tile_layout-{version}.yaml")
+@pytest.mark.parametrize("layout", present(*LAYOUTS))
+def test_readout_equals_its_twin(sample_file, layout):
+    path = sample_file(layout)
     data = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     r = load_detector("module0", path).readout
     twin = readout_twin(data, [1, 2])
@@ -100,15 +106,21 @@ def test_readout_equals_its_twin(sample, version):
     assert len(set(twin.values())) == len(twin)
 
 
-def test_ndlar_channels_are_unique(sample):
-    layout = sample("multi_tile_layout-3.0.40.yaml")
-    r = load_detector(sample("ndlar-module_dune.yaml"), layout).readout
+@pytest.mark.parametrize(
+    ("source", "layout", "n_planes"),
+    [
+        ("small_ndlar.yaml", "small_layout-3.0.40.yaml", 12),
+        ("ndlar-module_dune.yaml", "multi_tile_layout-3.0.40.yaml", 70),
+    ],
+)
+def test_ndlar_channels_are_unique(sample_file, source, layout, n_planes):
+    r = load_detector(sample_file(source), sample_file(layout)).readout
     assert r.chip.min() >= 10
     # Modules share the map and differ in their io groups: unique in the first, and the groups are disjoint.
     first = np.stack([column[:2].ravel().astype(np.int64) for column in r])
     assert len(np.unique(((first[0] * 100 + first[1]) * 1000 + first[2]) * 100 + first[3])) == first.shape[1]
-    groups = [set(np.unique(r.io_group[plane]).tolist()) for plane in range(70)]
-    assert sum(map(len, groups)) == len(set.union(*groups)) == 140
+    groups = [set(np.unique(r.io_group[plane]).tolist()) for plane in range(n_planes)]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 2 * n_planes
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from optimize.problem import make_problem
 from optimize.settings import MAPS, make_settings
 from optimize.targets import data_targets
 from tests.optimize.conftest import DETECTOR, sample
+from tests.samples import present
 
 pytest.importorskip("larpix", reason="larpix-control is not installed")
 
@@ -73,9 +74,17 @@ def test_packets_give_the_target_of_the_hits(simulated, choices):
     agree(target_of(simulated, "packets.h5", **choices), known)
 
 
-@pytest.mark.parametrize(("name", "few"), [("jax_input_0.h5", "0:60"), ("predecessor_muons.h5", "0:2")])
-def test_packets_of_files_that_users_have(name, few, shared_data, tmp_path):
-    path = shared_data(f"segments/{name}")
+@pytest.mark.parametrize(
+    ("name", "few"),
+    present(
+        ("small_selected.h5", "0:60"),
+        ("small_muons.h5", "0:2"),
+        ("jax_input_0.h5", "0:60"),
+        ("predecessor_muons.h5", "0:2"),
+    ),
+)
+def test_packets_of_files_that_users_have(name, few, sample_file, tmp_path):
+    path = sample_file(name)
     for kind in ("hits", "packets"):
         words = ["--backend", "numpy", "--events", few, "--format", kind]
         assert larndsim_main(["simulate", str(path), str(tmp_path / f"{kind}.h5"), *words]) == 0
@@ -164,15 +173,22 @@ def test_channels_have_their_own_electronics(simulated, tmp_path):
     np.testing.assert_array_equal(fewer, plain[~gone])
 
 
-def test_pixels_that_no_channel_reads(shared_data, tmp_path):
+@pytest.mark.parametrize(
+    ("source", "layout"),
+    present(
+        ("small_predecessor.yaml", "small_layout-2.2.16.yaml"),
+        ("module0_predecessor.yaml", "multi_tile_layout-2.2.16.yaml"),
+    ),
+)
+def test_pixels_that_no_channel_reads(source, layout, sample_file, tmp_path):
     """Packets cannot tell of them: so they are off in predictions, too."""
-    layout = shared_data("detectors/multi_tile_layout-2.2.16.yaml")
-    detector = ["--detector", str(shared_data("detectors/module0_predecessor.yaml")), "--layout", str(layout)]
-    larndsim.write_segments(tmp_path / "segments.h5", larndsim.generate("muons", n=4, seed=1))
+    files = {"detector": sample_file(source), "layout": sample_file(layout)}
+    segments = larndsim.generate("muons", n=4, seed=1, detector=larndsim.load_detector(**files))
+    larndsim.write_segments(tmp_path / "segments.h5", segments)
     for kind in ("hits", "packets"):
-        words = ["--backend", "numpy", "--format", kind, *detector]
+        words = ["--backend", "numpy", "--format", kind, *(f"--{name}={path}" for name, path in files.items())]
         assert larndsim_main(["simulate", str(tmp_path / "segments.h5"), str(tmp_path / f"{kind}.h5"), *words]) == 0
-    choices = {"detector": shared_data("detectors/module0_predecessor.yaml"), "layout": layout, "accuracy": 1e-2}
+    choices = {**files, "accuracy": 1e-2}
     problems = {
         kind: make_problem(
             make_settings({**BASE, "input": tmp_path / "segments.h5", "data": tmp_path / f"{kind}.h5"} | choices)

@@ -1,0 +1,1 @@
+"""Small sample files of our own, in the forms of those that users have. `make` writes them."""
