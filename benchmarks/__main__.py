@@ -16,11 +16,13 @@ COMMANDS = {
     "likelihood": "what the likelihood of noisy hits costs, beside the hits loss",
     "memory": "the peak memory of a batch beside its estimate",
     "overlap": "write a sample in which two tracks lie over the same pixels",
+    "pace": "segments through `larndsim simulate`, everything included",
     "pulls": "pulls of many noisy fits, and whether their errors can be trusted",
     "resume": "a fit that is killed again and again ends as if it had not been",
     "scaling": "time and memory against the number of segments",
     "stages": "where the time of a forward pass goes",
     "streaming": "a large file through `larndsim simulate`: killed, repeated, and the memory that it takes",
+    "unlike": "events that have little in common, one after the other",
 }
 
 

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from larndsim.errors import ArgumentError
+
 MB = 1e6  # bytes
 UNIT = 2048  # rows and columns of the matrices whose product is the unit of time
 PACKAGES = ("numpy", "torch", "jax", "jaxlib", "eagerpy")
@@ -121,6 +123,20 @@ def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """What the function returns in a Python of its own: its memory, and what it compiles, are its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
+
+
+def larndsim_command(words: list[str]) -> tuple[str, float, float]:
+    """What `larndsim` prints for such words, the seconds that it takes, and its peak memory in MB."""
+    start = time.perf_counter()
+    with subprocess.Popen([sys.executable, "-m", "larndsim", *words], stdout=subprocess.PIPE, text=True) as process:
+        printed = process.stdout.read() if process.stdout else ""
+        _, status, used = os.wait4(process.pid, 0)  # what this one has used, not all that came before it
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise ArgumentError(
+            "words", "be a command that ends well", f"larndsim {words[0]} ended with {process.returncode}"
+        )
+    return printed, time.perf_counter() - start, used.ru_maxrss * 1024 / MB
 
 
 def exponent(sizes: list[float], costs: list[float]) -> float | None:

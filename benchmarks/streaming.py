@@ -6,7 +6,6 @@ The file repeats samples under new event numbers, one of them beyond what single
 from __future__ import annotations
 
 import argparse
-import resource
 import signal
 import subprocess
 import sys
@@ -17,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import larndsim
-from benchmarks.measure import MB
+from benchmarks.measure import larndsim_command
 from larndsim.data.segments import Segments, concatenate
-from larndsim.errors import ArgumentError
 
 LATE = 2**24 + 1  # an event number that single precision rounds
 
@@ -42,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"{len(segments.dE)} segments, {len(events)} events, the last is {events[-1]}", flush=True)
         end = "killed" if killed(source, target, options) else "ended before it was killed"
         print(f"{end}: " + ("there is an output file" if target.exists() else "no output file"), flush=True)
-        text, seconds, peak = finished(source, target, options)
+        text, seconds, peak = larndsim_command(words(source, target, options))
         print(f"{text.strip()}\n{seconds:.0f} s, at most {peak:.0f} MB")
         hits = larndsim.read_hits(target)
         print(f"{len(hits)} hits; of the last event: {(hits['event'] == events[-1]).sum()}")
@@ -69,15 +67,17 @@ def repeated(parts: list[Segments], count: int) -> Segments:
     return concatenate(*found)
 
 
-def command(source: Path, target: Path, options: argparse.Namespace) -> list[str]:
+def words(source: Path, target: Path, options: argparse.Namespace) -> list[str]:
     """`larndsim simulate`."""
     choices = ["--backend", options.backend, "--memory", options.memory, "--seed", "1"]
-    return [sys.executable, "-m", "larndsim", "simulate", str(source), str(target), *choices]
+    return ["simulate", str(source), str(target), *choices]
 
 
 def killed(source: Path, target: Path, options: argparse.Namespace) -> bool:
     """Start the command, and kill it some time after it has begun to write; False if it had ended by then."""
-    process = subprocess.Popen(command(source, target, options), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "larndsim", *words(source, target, options)], stdout=subprocess.DEVNULL
+    )
     while process.poll() is None and not _unfinished(target):
         time.sleep(0.1)
     time.sleep(options.after)
@@ -90,13 +90,3 @@ def killed(source: Path, target: Path, options: argparse.Namespace) -> bool:
 def _unfinished(target: Path) -> list[Path]:
     """What lies beside the input under a temporary name."""
     return [path for path in target.parent.iterdir() if path.name not in ("in.h5", target.name)]
-
-
-def finished(source: Path, target: Path, options: argparse.Namespace) -> tuple[str, float, float]:
-    """What the command prints, how long it takes, and its peak memory in MB."""
-    start = time.perf_counter()
-    result = subprocess.run(command(source, target, options), stdout=subprocess.PIPE, text=True, check=False)
-    if result.returncode:
-        raise ArgumentError("segments", "be simulated", f"the command ended with {result.returncode}")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # the larger of the two runs
-    return result.stdout, time.perf_counter() - start, peak / MB

@@ -3,8 +3,8 @@
 All in EagerPy, for one chunk of a batch at a time, and from the faces on for one layer of pixels of one resolution;
 nothing loops over segments, pixels or ticks. A node becomes a cloud of charge that arrives at the response plane. Up to
 eight nodes of a pixel that arrive one after the other make a group; a group and a window of arrival-time bins make a
-tile, and a group has as many tiles as hold all that arrives of it. With n for a node, i and j for the points of a face
-that carry the response, c for the channels of the response, m for the bins:
+tile, and a group has as many tiles as hold all that arrives of it. With n for a node, i and j for shapes of charge
+along a face, c for the channels of the response, m for the bins:
 
     seen[m, c]    = sum over n of share[n, c] * weight[n] * bell(z),    z = (time[m] - late[n]) * rate[n]
     weight[n]     = amplitude[n] / sum over m of bell(z)
@@ -55,7 +55,7 @@ class Folded(NamedTuple):
     """A response folded for one pitch and one resolution: what the core multiplies with."""
 
     points: Any  # (1, point) cm, quadrature points of half a face
-    basis: Any  # (point, basis) quadrature weights times interpolation, times the Gaussian's constant, cm
+    basis: Any  # (point, basis) quadrature weights times shapes along a face, times the Gaussian's constant, cm
     mixing: Any  # (basis * basis, channel)
     gather: Any  # (bin of a block * channel, mode) the kernel is gather * show, cumulative
     show: Any  # (mode, tick) from `before` ticks before the block's start
@@ -243,7 +243,7 @@ def bins_of_block(response: Folded) -> int:
 
 
 def face(offset: Any, scale: Any, response: Folded) -> Any:
-    """Charge on the points of half a face, both halves folded, of clouds (pair,). Axes: (pair, basis)."""
+    """The shapes of charge along half a face, both halves folded, of clouds (pair,). Axes: (pair, basis)."""
     offset, scale = ep.expand_dims(offset, 1), ep.expand_dims(scale, 1)
     left, right = (response.points - offset) * scale, (response.points + offset) * scale
     return matmul(bell(left) + bell(right), response.basis)

@@ -83,6 +83,11 @@ def windows(values: Any, first: Any, width: int) -> Any:
     return ep.astensor(_native(values).windows(values.raw, first.raw, width))
 
 
+def held_outside(values: Any, first: Any, last: Any, after: Any) -> Any:
+    """Windows (n, width, columns) that are zero before column `first` (n,), and `after` (n, columns) from `last` on."""
+    return ep.astensor(_native(values).held_outside(values.raw, first.raw, last.raw, after.raw))
+
+
 def least(values: Any, owner: Any, count: int) -> Any:
     """The least of the `values` (n,) of each `owner` (n,), of which there are `count`; FAR_OFF where there is none.
 

@@ -21,11 +21,11 @@ NEVER = 2**30  # ticks: a block of padding lies after the end of every pixel
 # Where shapes are compiled: as they are asked for by muons, so that all stacks of a chunk are full at about the same
 # time, and 80 cm of a track make two.
 COMPILED = (
-    Shape(tiles=128, groups=112, rows=88, blocks=320, pixels=32, layers=4),
-    Shape(tiles=128, groups=112, rows=64, blocks=256, pixels=24, layers=4),
-    Shape(tiles=64, groups=64, rows=22, blocks=128, pixels=16, layers=2),
-    Shape(tiles=32, groups=32, rows=6, blocks=48, pixels=4, layers=2),
-    Shape(tiles=32, groups=32, rows=6, blocks=48, pixels=4, layers=2),
+    Shape(tiles=120, groups=112, rows=84, blocks=384, pixels=32, layers=4),
+    Shape(tiles=112, groups=112, rows=56, blocks=320, pixels=32, layers=4),
+    Shape(tiles=64, groups=64, rows=22, blocks=144, pixels=16, layers=2),
+    Shape(tiles=32, groups=32, rows=6, blocks=48, pixels=5, layers=2),
+    Shape(tiles=32, groups=32, rows=4, blocks=40, pixels=5, layers=2),
 )
 LINES = 1024  # segments of such a chunk
 LONG = 16  # blocks of ticks per tile: of signals that last, but of which hardly anything arrives
@@ -60,9 +60,9 @@ def chunks_of(
     plan: Plan, t: np.ndarray, pitch: np.ndarray, frame: Frame, ranges: Ranges, sizes: Sizes
 ) -> list[Planned]:
     """All pixels in chunks; `t` (segment,) in us, `pitch` (pixel,) in cm."""
-    found = []
-    for width, levels in levels_of(plan, t, pitch, frame, ranges):
-        for piles in _compiled(levels, sizes) if sizes.padded else _exact(levels, sizes):
+    found, shapes = [], [shape.times(sizes.scale) for shape in COMPILED] if sizes.padded else []
+    for width, levels in levels_of(plan, t, pitch, frame, ranges, shapes):
+        for piles in _compiled(levels, shapes, sizes) if sizes.padded else _exact(levels, sizes):
             limits = [resolutions(ranges.accuracy)[pile.number].limits(ranges.sampling) for pile in piles]
             found.append(_planned(piles, width, np.array(limits), frame))
     return found
@@ -82,12 +82,11 @@ def _exact(levels: dict[int, Level], sizes: Sizes) -> Iterator[list[Pile]]:
         yield piles
 
 
-def _compiled(levels: dict[int, Level], sizes: Sizes) -> Iterator[list[Pile]]:
+def _compiled(levels: dict[int, Level], shapes: list[Shape], sizes: Sizes) -> Iterator[list[Pile]]:
     """The same with one shape for all chunks: a stack for each resolution, with room for as many layers.
 
     Pixels that do not fit make chunks of larger and fewer layers.
     """
-    shapes = [shape.times(sizes.scale) for shape in COMPILED]
     waiting: dict[int, dict[int, list[Layer]]] = {}
     for number, level in levels.items():
         for pixels, factor in level.cuts(shapes[number]):

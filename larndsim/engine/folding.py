@@ -3,8 +3,9 @@
     R(lag; x_i, y_j) = sum over channels c of mixing[i, j, c] * kernel[c](lag)
 
 on the points (x_i, y_j) of a quadrature over one quarter of the face (R depends on |x| and |y| alone). Channel 0 is the
-mean response, with weight one everywhere, so no charge is lost by the truncation of the others.
-Axes: (point,) quadrature points of half a face; (basis,) points that carry the response; (channel,);
+mean response, with weight one everywhere, so no charge is lost by the truncation of the others. Then the points give
+way to fewer shapes of charge along half a face.
+Axes: (point,) quadrature points of half a face; (basis,) shapes that the response tells apart; (channel,);
 (bin,) arrival-time bins of one block; (tick,) clock ticks.
 """
 
@@ -27,7 +28,7 @@ class Resolution(NamedTuple):
     sigma_t: float  # us
     bins: int  # arrival-time bins per 3.2 us, at most so wide
     points: int  # quadrature points on half a face
-    basis: int  # points that carry the response
+    basis: int  # points at which the response is asked for
     window: int  # bins of a tile
 
     def limits(self, sampling: Sampling) -> tuple[float, ...]:
@@ -88,12 +89,14 @@ def folded_response(
     seen = seen.reshape(nodes.size**2, lags.size)
     seen[:, lags < -tick * before] = 0.0
     seen[:, lags >= tick * after] = 1.0
-    mixing, kernels = _channels(seen, np.outer(node_weights, node_weights).ravel(), min(2 * accuracy, 5e-3))
+    tolerance = min(2 * accuracy, 5e-3)
+    mixing, kernels = _channels(seen, np.outer(node_weights, node_weights).ravel(), tolerance)
+    shapes, mixing = _shapes(mixing, kernels[:, ::fine], tolerance)
     kernel = _block_matrix(kernels, bins, fine, sampling)
-    show = _modes(kernel, 1e-3 * accuracy)
+    show = _modes(kernel, 1e-2 * accuracy)
     return Folded(
         points=points[None, :],
-        basis=weights[:, None] * _interpolation(points, nodes) / np.sqrt(2.0 * np.pi),
+        basis=weights[:, None] * _interpolation(points, nodes) @ shapes / np.sqrt(2.0 * np.pi),
         mixing=mixing,
         gather=kernel @ show.T,
         show=show,
@@ -134,6 +137,26 @@ def _channels(seen: np.ndarray, weights: np.ndarray, tolerance: float) -> tuple[
         rest = rest - np.outer(left[:, kept], right[kept])
     mixing = np.concatenate([np.ones((len(seen), 1)), left[:, :kept]], axis=1)
     return mixing, np.concatenate([mean[None, :], right[:kept]])
+
+
+def _shapes(mixing: np.ndarray, kernels: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Shapes of charge along a face that the response tells apart: fewer than points where these lie close together.
+
+    Orthogonal (point, shape); and the mixing of their products, (shape * shape, channel). The first shape is the sum of
+    all charge, so that none is lost.
+    """
+    points, channels = math.isqrt(len(mixing)), mixing.shape[1]
+    by_points = mixing.reshape(points, points, channels)
+    total = np.full((points, 1), points**-0.5)
+    along = (by_points * np.abs(kernels).max(axis=1)).reshape(points, -1)
+    shapes = np.concatenate([total, np.linalg.svd(along - total @ (total.T @ along))[0]], axis=1)
+    for kept in range(1, points):
+        chosen = shapes[:, :kept]
+        found = np.einsum("xa,xyc,yb->abc", chosen, by_points, chosen, optimize=True)
+        rest = by_points - np.einsum("xa,abc,yb->xyc", chosen, found, chosen, optimize=True)
+        if np.abs(rest.reshape(-1, channels) @ kernels).max() < tolerance:
+            return chosen, found.reshape(-1, channels)
+    return np.eye(points), mixing
 
 
 def _block_matrix(kernels: np.ndarray, bins: int, fine: int, sampling: Sampling) -> np.ndarray:

@@ -88,13 +88,13 @@ class Runner:
     def _charge_of_part(self, ticks: int, members: Members, part: Part, lines: Any, parameters: Parameters) -> Any:
         def of_chunk(number: int, lines: Any, physical: Any) -> Any:
             signal, member = self._seen(part, number, lines, physical), members.chunks[number]
-            begins = np.rint(member.padded.start / self.sampling.tick) - member.padded.reference
-            places = begins.astype(np.int32), member.blocks.first, member.blocks.ticks
-            return self.backend.derived(on_windows(ticks), signal.charge, signal.start, *places)
+            begins = np.rint(member.pixels.start / self.sampling.tick) - member.pixels.reference
+            blocks = member.blocks.first[member.slot], member.blocks.ticks[member.slot]
+            places = signal.start, member.slot.astype(np.int32), begins.astype(np.int32), *blocks
+            return self.backend.derived(on_windows(ticks), signal.charge, *places)
 
         functions = [partial(of_chunk, number) for number in range(len(part.chunks))]
-        windows = self.backend.each(functions, lines, separated(parameters)[0])
-        return self.backend.rows(windows, members.slots)
+        return self._joined(self.backend.each(functions, lines, separated(parameters)[0]))
 
     def _hits_of_part(self, seed: int | None, members: Members, part: Part, lines: Any, parameters: Parameters) -> Any:
         physical, electronic = separated(parameters)

@@ -6,7 +6,7 @@ the plan holds for. A pixel's tiles do not depend on what else is simulated, nor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +15,13 @@ from ..charge import NARROW
 from ..data.batch import Frame
 from ..drifting import TAILS, arrival_variance, drift_time, transverse_variance
 from ..pixelization import Plan, Ranges
+from ..response import Sampling
 from .folding import Resolution, resolutions
 
 NODES = 8  # of a group
 SLACK = 0.02  # ticks that rounding may move the begin of a window by
 LARGER = 4  # times larger is the next shape, for a pixel that fills more than a layer
+NEXT = 32  # pixels of which those that fill a layer are chosen: neighbours, so that chunks have few segments
 
 
 class Shape(NamedTuple):
@@ -57,9 +59,12 @@ class Asked(NamedTuple):
 
 
 def levels_of(
-    plan: Plan, t: np.ndarray, pitch: np.ndarray, frame: Frame, ranges: Ranges
+    plan: Plan, t: np.ndarray, pitch: np.ndarray, frame: Frame, ranges: Ranges, shapes: Sequence[Shape]
 ) -> Iterator[tuple[float, dict[int, Level]]]:
-    """The pixels of each pitch, in tiles, by the number of their resolution; `t` (segment,) in us, `pitch` (pixel,)."""
+    """The pixels of each pitch, in tiles, by the number of their resolution; `t` (segment,) in us, `pitch` (pixel,).
+
+    `shapes` are those of the layers of each resolution, where layers have one.
+    """
     known = resolutions(ranges.accuracy)
     level = resolution_of(plan.nearest, ranges)
     order = _by_arrival(plan, t, ranges)
@@ -70,8 +75,40 @@ def levels_of(
         found = {}
         for number in np.unique(level[pitch == width]):
             own = np.flatnonzero((level == number) & (pitch == width))
+            if shapes:
+                own = own[packed(_asked(asked, own, ranges.sampling), shapes[number])]
             found[int(number)] = Level(plan, frame, order, groups, asked, own, known[number], float(width), ranges)
         yield float(width), found
+
+
+def _asked(asked: Asked, own: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """What some pixels take of a layer, in the order of `Shape`. Axes: (pixel, kind)."""
+    rows = asked.rows[own]
+    blocks = rows + (sampling.span // sampling.block - 1)
+    return np.stack([asked.tiles[own], asked.groups[own], rows, blocks, np.ones_like(rows)], axis=1)
+
+
+def _most(shape: Shape, factor: int = 1) -> np.ndarray:
+    """What the pixels of a layer may take, so many times larger: one group is left, whose tiles are padding."""
+    return factor * np.array(shape[:5]) - [0, 1, 0, 0, 0]
+
+
+def packed(asked: np.ndarray, shape: Shape) -> np.ndarray:
+    """An order of pixels so that layers cut from it are full: always the largest that fits, of the next few."""
+    need = asked / _most(shape)
+    size = need.max(axis=1)
+    fits = size <= 1.0
+    order, waiting = [*np.flatnonzero(~fits)], np.flatnonzero(fits)
+    wanted, room = need.tolist(), [1.0 + 1e-9] * 5
+    while len(waiting):
+        near, taken, left = waiting[:NEXT], np.zeros(len(waiting), dtype=bool), room
+        for number in np.argsort(-size[near], kind="stable"):
+            after = [there - more for there, more in zip(left, wanted[near[number]], strict=True)]
+            if min(after) >= 0.0:
+                left, taken[number] = after, True
+                order.append(near[number])
+        waiting = waiting[~taken]
+    return np.array(order, dtype=np.int64)
 
 
 def resolution_of(nearest: np.ndarray, ranges: Ranges) -> np.ndarray:
@@ -148,13 +185,13 @@ class Level:
         resolution: Resolution, pitch: float, ranges: Ranges,
     ) -> None:  # fmt: skip
         self.plan, self.own, self.pitch, self.resolution, self.sampling = plan, own, pitch, resolution, ranges.sampling
-        self.rows, self.frame = asked.rows[own], frame
-        self.blocks = self.rows + (self.sampling.span // self.sampling.block - 1)
-        self.groups, self.tiles = asked.groups[own], asked.tiles[own]
+        self.frame, self.asked = frame, _asked(asked, own, self.sampling)
+        self.tiles, self.groups, self.rows, self.blocks, _ = self.asked.T
         self.bins = resolution.bins_of(self.sampling)
         slot = np.full(len(asked.level), -1)
         slot[own] = np.arange(len(own))
         mine = np.flatnonzero(slot[groups.pixel] >= 0)
+        mine = mine[np.argsort(slot[groups.pixel[mine]], kind="stable")]
         windows = groups.windows[mine]
         self.pixel = slot[groups.pixel[mine]]
         self.latest = self.rows[self.pixel] * self.bins - windows * resolution.window
@@ -166,16 +203,12 @@ class Level:
 
     def cuts(self, shape: Shape) -> Iterator[tuple[slice, int]]:
         """Which pixels go to each layer, and how many times larger than the shape that is."""
-        asked = self.tiles, self.groups, self.rows, self.blocks, np.ones_like(self.own)
-        sums = [np.concatenate([[0], np.cumsum(each)]) for each in asked]
-        first = 0
+        sums, first = np.pad(np.cumsum(self.asked, axis=0), [(1, 0), (0, 0)]), 0
         while first < len(self.own):
             factor, end = 1, first
             while end == first:
-                # one group is left for padding: the tiles of padding are its
-                most = (shape.tiles, shape.groups - 1 / factor, shape.rows, shape.blocks, shape.pixels)
-                ends = [np.searchsorted(s, s[first] + factor * m, "right") - 1 for s, m in zip(sums, most, strict=True)]
-                end = int(min(ends))
+                most = sums[first] + _most(shape, factor)
+                end = min(int(np.searchsorted(*each, "right")) - 1 for each in zip(sums.T, most, strict=True))
                 factor = factor if end > first else factor * LARGER
             yield slice(first, end), factor
             first = end

@@ -39,6 +39,8 @@ def test_so_many_segments():
         ("compare --lengths 10 --backends numpy torch --dtypes float32 --plans six --seconds 0", 2),
         ("scaling --most 100 --backends numpy", 1),
         ("stages --length 10 --backends numpy --seconds 0", 1),
+        ("unlike --events 2 --backends numpy", 1),
+        ("pace --segments 20 --backends numpy --runs 1", 1),
         ("likelihood --muons 10 --protons 2 --backends torch --seconds 0", 1),
     ],
 )

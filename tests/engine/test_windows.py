@@ -11,7 +11,8 @@ from larndsim.engine.windows import on_windows
 TICKS = 7
 BLOCK = 4
 FIRST, OWN = np.array([0, 2, 3]), np.array([8, 4, 4])  # blocks of three pixels
-STARTS = np.array([0, 5, -3])
+ALL, WANTED = np.array([0.0, 99.0, 5.0, -3.0]), np.array([0, 2, 3])  # ticks at which waveforms start
+STARTS = ALL[WANTED].astype(int)
 
 
 def laid_out(charge: np.ndarray, begins: np.ndarray) -> np.ndarray:
@@ -31,7 +32,7 @@ def test_windows_and_their_derivatives(shift: int) -> None:
     rng, begins = np.random.default_rng(0), STARTS + shift
     charge, steps, slope = rng.random((4, BLOCK)), rng.random((2, 4, BLOCK)), rng.random((len(FIRST), TICKS))
     derived = on_windows(TICKS)
-    tensors = tuple(map(ep.astensor, (charge, STARTS.astype(float), begins.astype(np.int32), FIRST, OWN)))
+    tensors = tuple(map(ep.astensor, (charge, ALL, WANTED, begins.astype(np.int32), FIRST, OWN)))
     np.testing.assert_array_equal(derived.value(*tensors)[0].numpy(), laid_out(charge, begins))
     moved = derived.jvp(tensors, (), ep.astensor(steps)).numpy()
     np.testing.assert_array_equal(moved, [laid_out(step, begins) for step in steps])

@@ -202,7 +202,8 @@ class JAXBackend(Backend):
 
 
 def _chosen(arrays: list[np.ndarray], rows: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate([array[own] for array, own in zip(arrays, rows, strict=True)])
+    pairs = zip(arrays, rows, strict=True)
+    return np.concatenate([array if len(array) == len(own) else array[own] for array, own in pairs])
 
 
 def _apart(whole: np.ndarray, arrays: list[np.ndarray], rows: list[np.ndarray]) -> list[np.ndarray]:

@@ -83,6 +83,13 @@ def windows(values: Any, first: Any, width: int) -> Any:
     return jax.lax.gather(values, first[:, None], axes, sizes, mode="promise_in_bounds")
 
 
+def held_outside(values: Any, first: Any, last: Any, after: Any) -> Any:
+    column = jnp.arange(values.shape[1])[None, :, None]
+    return jnp.where(
+        column >= last[:, None, None], after[:, None], jnp.where(column >= first[:, None, None], values, 0)
+    )
+
+
 def least(values: Any, owner: Any, count: int, otherwise: float) -> Any:
     found = jnp.full(count, otherwise, values.dtype)
     return found.at[owner].min(jax.lax.stop_gradient(values), mode="promise_in_bounds")

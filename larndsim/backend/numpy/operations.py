@@ -44,6 +44,16 @@ def windows(values: Any, first: Any, width: int) -> Any:
     return np.moveaxis(np.lib.stride_tricks.sliding_window_view(values, width, axis=0)[first], 1, 2)
 
 
+def held_outside(values: Any, first: Any, last: Any, after: Any) -> Any:
+    found = np.array(values)
+    for window, begin, end, held in zip(
+        found, np.maximum(first, 0).tolist(), np.maximum(last, 0).tolist(), after, strict=True
+    ):
+        window[:begin] = 0.0
+        window[end:] = held
+    return found
+
+
 def least(values: Any, owner: Any, count: int, otherwise: float) -> Any:
     found = np.full(count, otherwise, dtype=values.dtype)
     np.minimum.at(found, owner, values)

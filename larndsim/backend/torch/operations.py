@@ -50,6 +50,13 @@ def windows(values: Any, first: Any, width: int) -> Any:
     return values.index_select(0, rows).reshape(len(first), width, values.shape[1])
 
 
+def held_outside(values: Any, first: Any, last: Any, after: Any) -> Any:
+    column = torch.arange(values.shape[1], device=values.device)[None, :, None]
+    return torch.where(
+        column >= last[:, None, None], after[:, None], torch.where(column >= first[:, None, None], values, 0)
+    )
+
+
 def least(values: Any, owner: Any, count: int, otherwise: float) -> Any:
     found = torch.full((count,), otherwise, dtype=values.dtype, device=values.device)
     return found.scatter_reduce(0, owner.long(), values.detach(), "amin")
