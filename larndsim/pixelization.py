@@ -264,6 +264,7 @@ def _panel_nodes(panels: np.ndarray, order: np.ndarray, roots: np.ndarray) -> tu
     return owner[panel], edges[0][panel] + length * rule_x[rule, which], length * rule_w[rule, which]
 
 
+@lru_cache(maxsize=1)
 def _rules() -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Legendre points and weights on 0..1 of each of ORDERS, padded. Axes: (rule, node)."""
     table = np.zeros((2, len(ORDERS), ORDERS[-1]))
@@ -289,7 +290,7 @@ def _boxes(line: Line, owner: np.ndarray, position: np.ndarray, frame: Frame, ra
     low, high = here + shifts[:, :1], here + shifts[:, 1:]
     slide = np.zeros(len(owner))
     some = np.flatnonzero(_clipped_by_shifts(line, frame, shifts)[owner])
-    for corner in product(*shifts) if some.size else ():
+    for corner in {*product(*shifts.tolist())} if shifts.any() and some.size else ():
         there = _points(line.moved(*corner), frame, owner[some], position[some])
         low[:, some], high[:, some] = np.minimum(low[:, some], there), np.maximum(high[:, some], there)
         slide[some] = np.maximum(slide[some], np.abs(there[2] - here[2, some] - corner[2]))

@@ -15,7 +15,7 @@ from ..backend import Sizes
 from ..data.batch import Chunk, Frame, Stack
 from ..pixelization import Plan, Ranges
 from .folding import resolutions
-from .tiles import Level, Shape, levels_of
+from .tiles import AXES, Level, Shape, levels_of
 
 NEVER = 2**30  # ticks: a block of padding lies after the end of every pixel
 # Where shapes are compiled: as they are asked for by muons, so that all stacks of a chunk are full at about the same
@@ -98,7 +98,7 @@ def _compiled(levels: dict[int, Level], shapes: list[Shape], sizes: Sizes) -> It
             # as many chunks as the stacks that are asked for most need, with about the same in each: they run at once
             chunks = max(-(-len(each) // shape.layers) for each, shape in zip(there, own, strict=True))
             taken = [each[: -(-len(each) // chunks)] for each in there]
-            while len(np.unique(_segments(taken))) > factor * sizes.scale * LINES:
+            while _segments(taken) > factor * sizes.scale * LINES:
                 fullest = int(np.argmax([len(each) for each in taken]))
                 taken[fullest] = taken[fullest][: len(taken[fullest]) // 2]
             for number, each in enumerate(taken):
@@ -106,88 +106,76 @@ def _compiled(levels: dict[int, Level], shapes: list[Shape], sizes: Sizes) -> It
             yield [Pile(number, each, shape) for number, (each, shape) in enumerate(zip(taken, own, strict=True))]
 
 
-def _segments(piles: list[list[Layer]]) -> np.ndarray:
-    """The segments that some layers see, again and again."""
-    return np.concatenate([level.segments(pixels) for layers in piles for level, pixels in layers])
+def _segments(piles: list[list[Layer]]) -> int:
+    """How many segments some layers see."""
+    return len(_different(np.concatenate([level.segments(pixels) for layers in piles for level, pixels in layers])))
+
+
+def _different(numbers: np.ndarray) -> np.ndarray:
+    """Those that are there, in order: small whole numbers, which need no sorting."""
+    return np.flatnonzero(np.bincount(numbers))
 
 
 def _planned(piles: list[Pile], pitch: float, limits: np.ndarray, frame: Frame) -> Planned:
     """Some stacks as a chunk."""
     filled = [[level.layer(pixels) for level, pixels in pile.layers] for pile in piles]
     example = next(layer for layers in filled for layer in layers)
-    whole, stacks, slots = Whole(), [], []
+    columns: dict[str, list[np.ndarray]] = {}
+    stacks, slots, pixels, blocks = [], [], 0, 0
     for index, (pile, layers) in enumerate(zip(piles, filled, strict=True)):
-        wanted = np.ones(len(layers), dtype=bool)
-        room = [len(layer["ticks"]) for layer in layers]
-        if pile.shape:
-            wanted, room = np.arange(pile.shape.layers) < len(layers), [pile.shape.pixels] * len(layers)
-        first = whole.pixels + np.cumsum([0, *room])
-        slots += [start + np.arange(len(layer["ticks"])) for start, layer in zip(first, layers, strict=False)]
-        if pile.shape:
-            empty = [_empty(example, pile.shape)] * (pile.shape.layers - len(layers))
-            layers = [_padded(layer, pile.shape) for layer in layers] + empty
-        columns = {name: np.stack([layer[name] for layer in layers]) for name in Stack._fields[1:]}
-        stacks.append(Stack(wanted, **columns))
-        for layer in layers:
-            whole.add(layer, index)
-    members = np.concatenate([level.own[pixels] for pile in piles for level, pixels in pile.layers])
+        own = _stacked(layers, pile.shape, example)
+        count, room = own["ticks"].shape
+        first_pixel = pixels + room * np.arange(count)
+        first_block = blocks + own["ended"].shape[1] * np.arange(count)
+        slots += [first + np.arange(len(layer["ticks"])) for first, layer in zip(first_pixel, layers, strict=False)]
+        pixels, blocks = pixels + count * room, blocks + own["ended"].size
+        stacks.append(Stack(np.arange(count) < len(layers), **{name: own.pop(name) for name in Stack._fields[1:]}))
+        # what counts within a layer counts within the chunk from now on
+        shift = {"pixel": first_pixel, "block_pixel": first_pixel, "first_block": first_block}
+        own |= {name: own[name] + first[:, None] for name, first in shift.items()}
+        own["stack"] = np.full(own["pixel"].shape, index)
+        for name, values in own.items():
+            columns.setdefault(name, []).append(values.ravel())
+    joined = {name: np.concatenate(values) for name, values in columns.items()}
     shape = piles[0].shape
-    lines = LINES * (shape.tiles // COMPILED[0].tiles) if shape else 0
-    chunk = whole.chunk(frame, limits, tuple(stacks), lines)
+    lines = LINES * (shape.groups // COMPILED[0].groups) if shape else 0
+    line, joined["segment"] = _lines(joined["segment"], len(frame.module), lines)
+    chunk = Chunk(line, frame.module[line], **joined, resolution=limits, stacks=tuple(stacks))
+    members = np.concatenate([level.own[pixels] for pile in piles for level, pixels in pile.layers])
     return Planned(pitch, [pile.number for pile in piles], chunk, members, np.concatenate(slots))
 
 
-class Whole:
-    """The columns of a chunk, layer by layer."""
-
-    def __init__(self) -> None:
-        self.columns: dict[str, list[np.ndarray]] = {}
-        self.blocks = self.pixels = 0
-
-    def add(self, layer: dict[str, np.ndarray], stack: int) -> None:
-        """What counts within a layer counts within the chunk from now on."""
-        shift = {"pixel": self.pixels, "block_pixel": self.pixels, "first_block": self.blocks}
-        own = {name: values + shift.get(name, 0) for name, values in layer.items() if name not in Stack._fields}
-        own["stack"] = np.full(len(layer["pixel"]), stack)
-        for name, values in own.items():
-            self.columns.setdefault(name, []).append(values)
-        self.blocks, self.pixels = self.blocks + len(layer["ended"]), self.pixels + len(layer["ticks"])
-
-    def chunk(self, frame: Frame, limits: np.ndarray, stacks: tuple[Stack, ...], lines: int) -> Chunk:
-        """All of it, with room for so many segments."""
-        joined = {name: np.concatenate(values) for name, values in self.columns.items()}
-        line, segment = np.unique(joined.pop("segment"), return_inverse=True)
-        line = np.concatenate([line, np.full(max(lines - len(line), 0), line[-1])])
-        flat = {name: joined.pop(name).ravel() for name in ("position", "x", "y")}
-        return Chunk(line, frame.module[line], segment.ravel(), **flat, **joined, resolution=limits, stacks=stacks)
+def _lines(segment: np.ndarray, count: int, room: int) -> tuple[np.ndarray, np.ndarray]:
+    """The segments of a chunk, with room for so many, and which of these each node lies on."""
+    line = _different(segment)
+    number = np.zeros(count, dtype=np.int64)
+    number[line] = np.arange(len(line))
+    return np.concatenate([line, np.full(max(room - len(line), 0), line[-1])]), number[segment]
 
 
-# Of what belongs to a layer: which axis it has; what padding is, if not the last entry again.
-AXES = {
-    "groups": ("segment", "position", "x", "y", "weight", "pixel", "latest", "first_bin"),
-    "tiles": ("group", "window"),
-    "rows": ("row_pixel", "row_block"),
-    "blocks": ("row_ended", "ended", "block_pixel", "block_tick"),
-    "pixels": ("first_block", "ticks"),
-}
+# What padding is, if not the last entry again; groups of padding tiles are the last, in which there is nothing.
 PADDING = {"weight": 0, "latest": 0, "first_bin": 0, "window": 0, "row_pixel": -1, "row_block": 0, "row_ended": 0}
 PADDING |= {"ended": 0, "block_tick": NEVER, "first_block": 0, "ticks": 1}
 
 
-def _padded(layer: dict[str, np.ndarray], shape: Shape) -> dict[str, np.ndarray]:
-    """The same with groups, tiles, rows, blocks and pixels that count for nothing."""
-    padding = PADDING | {"group": shape.groups - 1}
+def _stacked(
+    layers: list[dict[str, np.ndarray]], shape: Shape | None, example: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The columns of a stack. Axes: (layer, ...).
 
-    def pad(name: str, values: np.ndarray, length: int) -> np.ndarray:
-        more = (length - len(values), *values.shape[1:])
-        last = values[-1:] if name not in padding else np.full((1, *values.shape[1:]), padding[name])
-        return np.concatenate([values, np.broadcast_to(last, more).astype(values.dtype)])
-
-    return {name: pad(name, layer[name], getattr(shape, axis)) for axis, names in AXES.items() for name in names}
-
-
-def _empty(example: dict[str, np.ndarray], shape: Shape) -> dict[str, np.ndarray]:
-    """A layer with nothing in it but the first node of an example, which counts for nothing."""
-    nothing = {"weight": 0, "window": 0, "latest": 0, "ended": 0, "block_tick": NEVER, "ticks": 1}
-    first = {name: values[:1] for name, values in example.items()}
-    return _padded(first | {name: np.full_like(first[name], value) for name, value in nothing.items()}, shape)
+    With a shape, there is room for as many layers, and in each for as much: it counts for nothing. A layer with nothing
+    in it has the first node of an example.
+    """
+    if shape is None:
+        return {name: values[None] for name, values in layers[0].items()}
+    padding, found = PADDING | {"group": shape.groups - 1}, {}
+    for axis, names in AXES.items():
+        for name in names:
+            like = example[name]
+            column = np.empty((shape.layers, getattr(shape, axis), *like.shape[1:]), like.dtype)
+            for row, layer in zip(column, layers, strict=False):
+                values = layer[name]
+                row[: len(values)], row[len(values) :] = values, padding.get(name, values[-1])
+            column[len(layers) :] = padding.get(name, like[0])
+            found[name] = column
+    return found

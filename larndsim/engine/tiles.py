@@ -177,72 +177,85 @@ def _spread(
     return of_group, of_pixel
 
 
+# The columns of a layer, by what there is one of for each entry; and which of them are numbers of something, counted
+# within the layer.
+AXES = {
+    "groups": ("segment", "position", "x", "y", "weight", "pixel", "latest", "first_bin"),
+    "tiles": ("group", "window"),
+    "rows": ("row_pixel", "row_block"),
+    "blocks": ("row_ended", "ended", "block_pixel", "block_tick"),
+    "pixels": ("first_block", "ticks"),
+}
+NUMBERS = {"pixel": "pixels", "first_bin": "bins", "group": "groups", "row_pixel": "pixels", "row_block": "blocks"}
+NUMBERS |= {"row_ended": "rows", "block_pixel": "pixels", "first_block": "blocks"}
+
+
 class Level:
-    """The pixels `own` of one pitch and resolution, their tiles and rows one after the other."""
+    """The pixels `own` of one pitch and resolution: their columns, one pixel after the other."""
 
     def __init__(
         self, plan: Plan, frame: Frame, order: np.ndarray, groups: Groups, asked: Asked, own: np.ndarray,
         resolution: Resolution, pitch: float, ranges: Ranges,
     ) -> None:  # fmt: skip
-        self.plan, self.own, self.pitch, self.resolution, self.sampling = plan, own, pitch, resolution, ranges.sampling
-        self.frame, self.asked = frame, _asked(asked, own, self.sampling)
-        self.tiles, self.groups, self.rows, self.blocks, _ = self.asked.T
-        self.bins = resolution.bins_of(self.sampling)
+        sampling = ranges.sampling
+        self.own, self.asked = own, _asked(asked, own, sampling)
+        self.tiles = self.asked[:, 0]
+        self.first = np.pad(np.cumsum(self.asked, axis=0), [(1, 0), (0, 0)])  # (pixel, kind), and where the last ends
         slot = np.full(len(asked.level), -1)
         slot[own] = np.arange(len(own))
         mine = np.flatnonzero(slot[groups.pixel] >= 0)
         mine = mine[np.argsort(slot[groups.pixel[mine]], kind="stable")]
-        windows = groups.windows[mine]
-        self.pixel = slot[groups.pixel[mine]]
-        self.latest = self.rows[self.pixel] * self.bins - windows * resolution.window
-        self.group = np.repeat(np.arange(len(mine)), windows)
-        self.window = np.arange(len(self.group)) - np.repeat(np.cumsum(windows) - windows, windows)
+        pixel, windows = slot[groups.pixel[mine]], groups.windows[mine]
+        group = np.repeat(np.arange(len(mine)), windows)
         offset, size = np.arange(NODES)[None, :], groups.size[mine][:, None]
-        self.node = plan.node[order[groups.first[mine][:, None] + np.minimum(offset, size - 1)]]
-        self.real = offset < size
+        node = plan.node[order[groups.first[mine][:, None] + np.minimum(offset, size - 1)]]
+        segment, who = plan.nodes.segment[node], own[pixel][:, None]
+        _, _, rows, blocks, _ = self.asked.T
+        _, _, row, block, _ = self.first[:-1].T
+        self.bins = resolution.bins_of(sampling)
+        self.columns = {
+            "segment": segment,
+            "position": plan.nodes.position[node],
+            "x": pitch * (plan.ix[who] - frame.ix[segment]),
+            "y": pitch * (plan.iy[who] - frame.iy[segment]),
+            "weight": np.where(offset < size, plan.nodes.weight[node], 0.0),
+            "pixel": pixel,
+            "latest": rows[pixel] * self.bins - windows * resolution.window,
+            "first_bin": row[pixel] * self.bins,
+            "group": group,
+            "window": np.arange(len(group)) - np.repeat(np.cumsum(windows) - windows, windows),
+            **_rows_and_blocks(rows, blocks, row, block, sampling.block),
+        }
 
     def cuts(self, shape: Shape) -> Iterator[tuple[slice, int]]:
         """Which pixels go to each layer, and how many times larger than the shape that is."""
-        sums, first = np.pad(np.cumsum(self.asked, axis=0), [(1, 0), (0, 0)]), 0
+        first = 0
         while first < len(self.own):
             factor, end = 1, first
             while end == first:
-                most = sums[first] + _most(shape, factor)
-                end = min(int(np.searchsorted(*each, "right")) - 1 for each in zip(sums.T, most, strict=True))
+                most = self.first[first] + _most(shape, factor)
+                end = min(int(np.searchsorted(*each, "right")) - 1 for each in zip(self.first.T, most, strict=True))
                 factor = factor if end > first else factor * LARGER
             yield slice(first, end), factor
             first = end
 
     def segments(self, pixels: slice) -> np.ndarray:
         """The segments of the nodes that some pixels see."""
-        return self.plan.nodes.segment[self.node[_of(self.groups, pixels)]].ravel()
+        first = self._first(pixels.start)["groups"], self._first(pixels.stop)["groups"]
+        return self.columns["segment"][slice(*first)].ravel()
 
     def layer(self, pixels: slice) -> dict[str, np.ndarray]:
         """What belongs to some pixels, and numbers within them, by name."""
-        groups, tiles = _of(self.groups, pixels), _of(self.tiles, pixels)
-        rows, blocks = self.rows[pixels], self.blocks[pixels]
-        row, block = np.cumsum(rows) - rows, np.cumsum(blocks) - blocks  # the first of each pixel
-        pixel, node = self.pixel[groups] - pixels.start, self.node[groups]
-        segment, who = self.plan.nodes.segment[node], self.own[pixels][pixel][:, None]
-        return {
-            "segment": segment,
-            "position": self.plan.nodes.position[node],
-            "x": self.pitch * (self.plan.ix[who] - self.frame.ix[segment]),
-            "y": self.pitch * (self.plan.iy[who] - self.frame.iy[segment]),
-            "weight": np.where(self.real[groups], self.plan.nodes.weight[node], 0.0),
-            "pixel": pixel,
-            "latest": self.latest[groups],
-            "first_bin": row[pixel] * self.bins,
-            "group": self.group[tiles] - groups.start,
-            "window": self.window[tiles],
-            **_rows_and_blocks(rows, blocks, row, block, self.sampling.block),
-        }
+        first, end, found = self._first(pixels.start), self._first(pixels.stop), {}
+        for axis, names in AXES.items():
+            own = slice(first[axis], end[axis])
+            found |= {name: self.columns[name][own] for name in names}
+        return found | {name: found[name] - first[kind] for name, kind in NUMBERS.items()}
 
-
-def _of(counts: np.ndarray, pixels: slice) -> slice:
-    """Where what so many of belong to each pixel is, of some pixels."""
-    ends = np.cumsum(counts)
-    return slice(ends[pixels.start] - counts[pixels.start], ends[pixels.stop - 1])
+    def _first(self, pixel: int) -> dict[str, int]:
+        """Where what belongs to a pixel begins."""
+        first = dict(zip(Shape._fields, self.first[pixel].tolist(), strict=False))
+        return first | {"bins": first["rows"] * self.bins}
 
 
 def _rows_and_blocks(
