@@ -198,7 +198,8 @@ def times_of(cloud: Cloud, chunk: Chunk, limits: Limits, sampling: Sampling) -> 
     arrival, variance, pixels = constant(cloud.arrival), constant(cloud.variance_t), chunk.first_block.shape[0]
     # the signal begins and ends with its clouds, whatever their resolution: noise counts ticks from its start
     tail = TAILS * ep.sqrt(ep.maximum(variance, NARROW))
-    start = floor(least((arrival - tail).min(axis=1) / sampling.tick, chunk.pixel, pixels))
+    eighth = sampling.eighth
+    start = eighth * floor(least((arrival - tail).min(axis=1) / (eighth * sampling.tick), chunk.pixel, pixels))
     end = floor(most((arrival + tail).max(axis=1) / sampling.tick, chunk.pixel, pixels)) + 1.0 - start
     own, ticks = take(start, chunk.pixel), limits.bin[:, 0] / sampling.tick  # of a bin
     early = (arrival - TAILS * ep.sqrt(resolved(variance, limits))).min(axis=1) / sampling.tick

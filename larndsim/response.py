@@ -25,6 +25,14 @@ class Sampling(NamedTuple):
     block: int = 32  # ticks of arrival time
 
     @property
+    def eighth(self) -> int:
+        """Ticks of an eighth of a block. Signals begin at whole ones, where bins of all resolutions do.
+
+        So bins lie where they lie: they do not jump when a parameter lets a signal begin one tick earlier.
+        """
+        return self.block // 8
+
+    @property
     def span(self) -> int:
         """Ticks on which the charge of one block is seen: a whole number of blocks."""
         return self.before + self.block + self.after

@@ -151,7 +151,7 @@ def _groups(
     width = np.array([sampling.block / r.bins_of(sampling) for r in known])[level]  # ticks of a bin
     window = np.array([r.window for r in known])[level] * width
     windows = np.ceil((of_group / sampling.tick + width[pixel] + SLACK) / window[pixel]).astype(np.int64)
-    rows = np.maximum(np.ceil((of_pixel / sampling.tick + 2) / sampling.block), 1).astype(np.int64)
+    rows = np.maximum(np.ceil((of_pixel / sampling.tick + 1 + sampling.eighth) / sampling.block), 1).astype(np.int64)
     np.maximum.at(rows, pixel, np.ceil(windows * window[pixel] / sampling.block).astype(np.int64))
     return Groups(pixel, begin, np.minimum(size[pixel] - NODES * number, NODES), windows), rows
 
