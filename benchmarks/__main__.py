@@ -20,6 +20,7 @@ COMMANDS = {
     "pulls": "pulls of many noisy fits, and whether their errors can be trusted",
     "resume": "a fit that is killed again and again ends as if it had not been",
     "scaling": "time and memory against the number of segments",
+    "scores": "whether the likelihood is that of the data: its slope at the truth, without fits",
     "stages": "where the time of a forward pass goes",
     "streaming": "a large file through `larndsim simulate`: killed, repeated, and the memory that it takes",
     "unlike": "events that have little in common, one after the other",

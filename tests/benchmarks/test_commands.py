@@ -41,6 +41,7 @@ def test_so_many_segments():
         ("stages --length 10 --backends numpy --seconds 0", 1),
         ("unlike --events 2 --backends numpy", 1),
         ("pace --segments 20 --backends numpy --runs 1", 1),
+        ("scores --muons 10 --protons 2 --toys 1-8", 6),
         ("likelihood --muons 10 --protons 2 --backends torch --seconds 0", 1),
     ],
 )
