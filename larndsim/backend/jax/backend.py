@@ -36,8 +36,8 @@ class JAXBackend(Backend):
 
     name = "jax"
     compiles_shapes = True
-    hits_cost = Cost(ticks=2.0, kept=0.8, bells=0.0)
-    gradient_cost = Cost(ticks=3.0, kept=2.15, bells=0.3)
+    hits_cost = Cost(ticks=1.5, kept=0.3, bells=0.0)
+    gradient_cost = Cost(ticks=2.4, kept=1.7, bells=0.3)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(device, dtype)
