@@ -246,7 +246,8 @@ class Level:
 
     def layer(self, pixels: slice) -> dict[str, np.ndarray]:
         """What belongs to some pixels, and numbers within them, by name."""
-        first, end, found = self._first(pixels.start), self._first(pixels.stop), {}
+        first, end = self._first(pixels.start), self._first(pixels.stop)
+        found: dict[str, np.ndarray] = {}
         for axis, names in AXES.items():
             own = slice(first[axis], end[axis])
             found |= {name: self.columns[name][own] for name in names}
