@@ -133,9 +133,7 @@ def larndsim_command(words: list[str]) -> tuple[str, float, float]:
         _, status, used = os.wait4(process.pid, 0)  # what this one has used, not all that came before it
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise ArgumentError(
-            "words", "be a command that ends well", f"larndsim {words[0]} ended with {process.returncode}"
-        )
+        raise ArgumentError("input", "be simulated", f"`larndsim {words[0]}` ended with {process.returncode}")
     return printed, time.perf_counter() - start, used.ru_maxrss * 1024 / MB
 
 

@@ -63,7 +63,9 @@ def sources(options: argparse.Namespace, scratch: Path) -> dict[str, Path]:
 
 def generated(options: argparse.Namespace) -> tuple[str, Segments]:
     """Segments, and what they are."""
-    if options.segments:
+    if options.segments is not None:
+        if not 1 <= options.segments < float("inf"):
+            raise ArgumentError("segments", "be 1 or more", f"it is {options.segments:g}")
         return "muons", muons_of(int(options.segments))
     return f"{options.events} cosmics", larndsim.generate("cosmics", n=options.events, seed=1)
 
@@ -73,7 +75,8 @@ def measured(source: Path, backend: str, options: argparse.Namespace, scratch: P
     segments = larndsim.read_segments(source)
     words = ["simulate", str(source), str(scratch / "out.h5"), "--seed", "1", "--backend", backend]
     words += ["--memory", options.memory]
-    larndsim_command([*words, "--events", "0:1"])
+    first = int(segments.event[0])
+    larndsim_command([*words, "--events", f"{first}:{first + 1}"])
     found = [larndsim_command(words) for _ in range(options.runs)]
     return {
         "segments": len(segments.dE),
@@ -88,7 +91,7 @@ def drawn(rows: list[dict[str, Any]]) -> Any:
     """The pace of each sample and backend."""
     figure, (axes,) = new_figure(1)
     names = [f"{row['sample']}\n{row['backend']}" for row in rows]
-    axes.bar(names, [1e3 * row["length"] / row["time"].median for row in rows],
-             color=[COLOURS[row["backend"]] for row in rows])  # fmt: skip
+    pace = [1e3 * row["length"] / row["time"].median for row in rows]
+    axes.bar(names, pace, color=[COLOURS[row["backend"]] for row in rows])
     axes.set(ylabel="cm/s")
     return figure
