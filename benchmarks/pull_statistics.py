@@ -135,16 +135,22 @@ def points(freedom: int) -> tuple[float, float]:
 
 
 def _of_means(toys: Toys) -> dict[str, Any]:
-    """Chi-squared of the mean pulls, with their correlation (Hotelling's statistic and its p-value) and without."""
+    """Chi-squared of the mean pulls, with their correlation and without."""
     pulls = toys.pulls[np.isfinite(toys.pulls).all(axis=1)]
     number, parameters = pulls.shape
     if number <= parameters:
         return {"means": (np.nan, np.nan), "means_uncorrelated": (np.nan, np.nan)}
+    plain = float((number * pulls.mean(axis=0) ** 2 / pulls.var(axis=0, ddof=1)).sum())
+    return {"means": of_means(pulls), "means_uncorrelated": (plain, float(stats.chi2.sf(plain, parameters)))}
+
+
+def of_means(pulls: np.ndarray) -> tuple[float, float]:
+    """Chi-squared of the means of pulls (toy, parameter), with their correlation: Hotelling's, and its p-value."""
+    number, parameters = pulls.shape
     mean, matrix = pulls.mean(axis=0), np.atleast_2d(np.cov(pulls, rowvar=False)) / number
-    whole, plain = float(mean @ np.linalg.solve(matrix, mean)), float((mean**2 / np.diag(matrix)).sum())
+    whole = float(mean @ np.linalg.solve(matrix, mean))
     share = whole * (number - parameters) / (parameters * (number - 1))
-    p_value = float(stats.f.sf(share, parameters, number - parameters))
-    return {"means": (whole, p_value), "means_uncorrelated": (plain, float(stats.chi2.sf(plain, parameters)))}
+    return whole, float(stats.f.sf(share, parameters, number - parameters))
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 import larndsim
 from benchmarks.closure import PARAMETERS, sample
+from benchmarks.pull_statistics import of_means
 from benchmarks.pulls import numbers_of
 from benchmarks.report import Columns, new_figure, save, table, text
 from benchmarks.toys import MUONS, PROTONS
@@ -54,10 +54,9 @@ def run(options: argparse.Namespace) -> None:
         {"parameter": name, "mean": one, "error": other / count**0.5, "width": other}
         for name, one, other in zip(PARAMETERS, mean, width, strict=True)
     ]
-    whole = float(count * mean @ np.linalg.solve(np.cov(pulls, rowvar=False), mean))
-    free = len(PARAMETERS)
-    p_value = float(stats.f.sf(whole * (count - free) / (free * (count - 1)), free, count - free))
-    found = f"{count} toys; chi2 of the means, with their correlation: {whole:.1f} for {free} (p = {p_value:.2g})"
+    whole, p_value = of_means(pulls)
+    by_chance = f"{whole:.1f} for {len(PARAMETERS)} (p = {p_value:.2g})"
+    found = f"{count} toys; chi2 of the means, with their correlation: {by_chance}"
     markdown = f"{table(rows, COLUMNS)}\n\n{found}"
     print(markdown)
     save(options.out, "scores", rows, markdown, drawn(pulls), chi2=whole, p_value=p_value)

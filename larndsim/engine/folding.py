@@ -93,7 +93,7 @@ def folded_response(
     mixing, kernels = _channels(seen, np.outer(node_weights, node_weights).ravel(), tolerance)
     shapes, mixing = _shapes(mixing, kernels[:, ::fine], tolerance)
     kernel = _block_matrix(kernels, bins, fine, sampling)
-    show = _modes(kernel, 1e-2 * accuracy)
+    show = _modes(kernel, 1e-2 * accuracy)  # what is left out is then less than a tenth of the accuracy at any tick
     return Folded(
         points=points[None, :],
         basis=weights[:, None] * _interpolation(points, nodes) @ shapes / np.sqrt(2.0 * np.pi),
